@@ -1,0 +1,25 @@
+"""A Celery worker that knows the time and accounts for every Redis command."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smartworker.errors import SettingsError, SmartworkerError
+    from smartworker.settings import Settings
+    from smartworker.worker.setup import setup
+
+__all__ = ["Settings", "SettingsError", "SmartworkerError", "setup"]
+
+_HOMES = {
+    "Settings": "smartworker.settings",
+    "SettingsError": "smartworker.errors",
+    "SmartworkerError": "smartworker.errors",
+    "setup": "smartworker.worker.setup",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, and no earlier."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'smartworker' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,1 @@
+"""kombu's home: the transport that takes messages without polling for them."""

@@ -1,0 +1,1 @@
+"""Cron jobs without Celery and without HTTP: what is declared and who may call it."""

@@ -1,0 +1,120 @@
+"""The table of events: every line that smartworker logs has its name here.
+
+Logs, metrics and reviews read this table; a name is a contract and never changes
+its meaning.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Event:
+    """One kind of log line: its name, its own fields, and what it tells."""
+
+    name: str
+    fields: tuple[str, ...]
+    meaning: str
+
+
+EVENTS = {
+    event.name: event
+    for event in (
+        Event(
+            "worker_ready",
+            ("worker", "queues", "doorbell", "window", "poll_seconds"),
+            "The worker takes tasks from now on.",
+        ),
+        Event(
+            "worker_stopping",
+            ("worker", "signal", "how"),
+            "A signal asked the worker to stop.",
+        ),
+        Event(
+            "interval_changed",
+            (
+                "old_poll_seconds",
+                "poll_seconds",
+                "window",
+                "until",
+                "reason",
+                "commands",
+            ),
+            "A window opened or closed; `commands` were sent since the last change.",
+        ),
+        Event(
+            "doorbell_ready",
+            ("mode", "flags_before", "flags"),
+            "The subscription that wakes the worker is confirmed.",
+        ),
+        Event(
+            "doorbell_refused",
+            ("mode", "error"),
+            "The server does not ring for pushes; the worker falls back to `mode`.",
+        ),
+        Event(
+            "broker_lost",
+            ("error", "retry_seconds"),
+            "The server is away; the worker tries again with growing pauses.",
+        ),
+        Event(
+            "broker_back",
+            ("away_seconds", "attempts", "read_back"),
+            "The server answers again; `read_back` messages were found in flight.",
+        ),
+        Event(
+            "message_unreadable",
+            ("queue", "error", "size"),
+            "A message cannot be parsed; it stays in the in-flight list.",
+        ),
+        Event(
+            "messages_given_back",
+            ("queue", "count"),
+            "Messages taken and not started went back to their queue.",
+        ),
+        Event(
+            "delivery_lost",
+            ("queue",),
+            "A finished message was not in the in-flight list any more.",
+        ),
+        Event(
+            "task_received",
+            ("task_id", "task"),
+            "A worker took a task.",
+        ),
+        Event(
+            "task_started",
+            ("task_id", "task", "job", "trigger_id"),
+            "A task began to run.",
+        ),
+        Event(
+            "task_finished",
+            ("task_id", "task", "job", "trigger_id", "seconds", "state"),
+            "A task ended well.",
+        ),
+        Event(
+            "task_failed",
+            ("task_id", "task", "job", "trigger_id", "seconds", "error"),
+            "A task raised an error.",
+        ),
+        Event(
+            "task_retried",
+            ("task_id", "task", "job", "trigger_id", "error"),
+            "A task asked to run again later.",
+        ),
+        Event(
+            "trigger_accepted",
+            ("job", "slot", "task_id", "trigger_id", "address"),
+            "An HTTP call queued a task.",
+        ),
+        Event(
+            "trigger_refused",
+            ("job", "status", "reason", "address"),
+            "An HTTP call was turned away.",
+        ),
+        Event(
+            "trigger_failed",
+            ("job", "error", "trigger_id"),
+            "The server was away when a trigger wanted to queue its task.",
+        ),
+    )
+}

@@ -1,0 +1,1 @@
+"""Complete small applications that run on smartworker."""

@@ -1,0 +1,100 @@
+"""structlog's home: one JSON object a line, Celery's own loggers included."""
+
+import logging
+import re
+import sys
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+import structlog
+
+_URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]*:)[^\s/]*@")
+_BEARER = re.compile(r"(?i)(bearer\s+)[^\s,;'\"]+")
+_MASK = r"\1***@"
+
+
+class Redactor:
+    """Takes secrets out of everything that is logged, whoever logs it.
+
+    Known secrets are replaced wherever they stand; passwords in URLs and bearer
+    tokens are recognised by their form.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        # Longest first: a secret may contain another one.
+        self._secrets = sorted({s for s in secrets if len(s) >= 4}, key=len)[::-1]
+
+    def clean(self, text: str) -> str:
+        """The text without secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return _BEARER.sub(r"\1***", _URL_PASSWORD.sub(_MASK, text))
+
+    def value(self, value: Any) -> Any:
+        """The value, with every text inside it cleaned."""
+        if isinstance(value, str):
+            return self.clean(value)
+        if isinstance(value, dict):
+            return {self.value(key): self.value(item) for key, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.value(item) for item in value]
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        return self.clean(str(value))
+
+    def __call__(
+        self, _logger: Any, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """structlog's processor interface."""
+        return {key: self.value(item) for key, item in event.items()}
+
+
+def configure(
+    log_format: str = "json",
+    secrets: Iterable[str] = (),
+    level: int | str = logging.INFO,
+) -> None:
+    """Send every log line of this process to stderr in one form.
+
+    Replaces the handlers of the root logger; safe to call again.
+    """
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if log_format == "console"
+        else structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            Redactor(secrets),
+            last,
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get_logger(name: str) -> Any:
+    """The logger of a module; its lines carry an event name of `events.EVENTS`."""
+    return structlog.stdlib.get_logger(name)

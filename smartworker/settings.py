@@ -1,0 +1,333 @@
+"""All settings: one frozen object, read once, checked once, passed down.
+
+The table of `_FIELDS` is the contract with the environment; nothing else in the
+package reads environment variables.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from difflib import get_close_matches
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.parse import quote, unquote, urlsplit
+
+from smartworker.durations import parse_duration
+from smartworker.errors import SettingsError
+from smartworker.windows import Windows
+
+Doorbell = Literal["auto", "keyspace", "publish", "off"]
+LogFormat = Literal["json", "console"]
+
+SHORTEST_POLL = timedelta(seconds=1)
+LONGEST_POLL = timedelta(days=1)
+SHORTEST_TOKEN = 32
+DEFAULT_ZONE = "America/New_York"
+DEFAULT_WINDOWS = "20:00-23:00=30s"
+SCHEMES = ("redis", "rediss")
+
+
+def _secret(default: Any = None) -> Any:
+    """A field that `repr` leaves out."""
+    return field(default=default, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the operator decides. Raises SettingsError for a value not allowed."""
+
+    redis_url: str | None = _secret()
+    result_url: str | None = _secret()
+    windows: Windows = field(
+        default_factory=lambda: Windows.parse(DEFAULT_WINDOWS, DEFAULT_ZONE)
+    )
+    quiet_poll: timedelta = timedelta(minutes=30)
+    doorbell: Doorbell = "auto"
+    lease: timedelta | None = None
+    max_deliveries: int = 5
+    tls_ca: Path | None = None
+    tasks: tuple[str, ...] = ("smartworker.examples.swim.tasks",)
+    cron_tokens: tuple[str, ...] = _secret(())
+    admin_token: str | None = _secret()
+    monthly_budget: int = 500_000
+    log_format: LogFormat = "json"
+    port: int = 8000
+    database_url: str | None = _secret()
+
+    def __post_init__(self) -> None:
+        """Check what the types cannot say."""
+        check_poll("SMARTWORKER_QUIET_POLL", self.quiet_poll)
+        for span in self.windows.spans:
+            check_poll("SMARTWORKER_WINDOWS", span.poll)
+        for name, url in (
+            ("REDIS_URL", self.redis_url),
+            ("SMARTWORKER_RESULT_URL", self.result_url),
+        ):
+            if url is not None:
+                check_url(name, url)
+        for token in (*self.cron_tokens, self.admin_token):
+            if token is not None:
+                _check_token(token)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """The settings that these variables mean.
+
+        A secret may come from the file named by `NAME_FILE`. Raises SettingsError
+        with one sentence that names the variable, the value, and what is allowed.
+        """
+        _refuse_unknown(environment)
+        values: dict[str, Any] = {}
+        for variable in _FIELDS:
+            text = _read(environment, variable)
+            if text is not None:
+                values[variable.attribute] = _parse(variable, text)
+        values.update(_parts(environment))
+        zone = (environment.get("SMARTWORKER_TIMEZONE") or DEFAULT_ZONE).strip()
+        spans = (environment.get("SMARTWORKER_WINDOWS") or DEFAULT_WINDOWS).strip()
+        values["windows"] = parse_windows(spans, zone)
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable: its name, where it goes, and how it is read."""
+
+    name: str
+    attribute: str
+    parse: Callable[[str], Any]
+    allowed: str
+    secret: bool = False
+
+
+def check_poll(name: str, poll: timedelta) -> None:
+    """Refuse an interval shorter than a second or longer than a day."""
+    if not SHORTEST_POLL <= poll <= LONGEST_POLL:
+        raise SettingsError(
+            f"{name} asks for a poll every {poll.total_seconds():g} seconds: "
+            "allowed is 1s to 24h, such as 30s or 30m."
+        )
+
+
+def parse_windows(text: str, zone: str) -> Windows:
+    """The windows, or one sentence that says which variable is wrong."""
+    try:
+        return Windows.parse(text, zone)
+    except ValueError as error:
+        raise SettingsError(
+            f"SMARTWORKER_WINDOWS is {text!r} in SMARTWORKER_TIMEZONE {zone!r}: {error}"
+        ) from error
+
+
+def check_url(name: str, url: str) -> None:
+    """Refuse a Redis URL that cannot work. The URL itself never stands in the error."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if "://" not in url or parts.scheme not in SCHEMES:
+        hint = " (the REST address does not take Celery)" if "http" in url[:5] else ""
+        raise SettingsError(
+            f"{name} must start with redis:// or rediss://{hint}; "
+            f"it starts with {url.partition('://')[0][:12]!r}."
+        )
+    if not host or parts.fragment or parts.path.count("/") > 1:
+        raise SettingsError(
+            f"{name} has no host that can be read: write the characters @ : / # ? % "
+            "of the password percent-encoded, such as %40 for @."
+        )
+    if port is None and ":" in parts.netloc.rpartition("@")[2].rpartition("]")[2]:
+        raise SettingsError(f"{name} has no port that can be read: write it as :6379.")
+    _check_database(name, host, parts.path.strip("/"))
+
+
+def _check_database(name: str, host: str, database: str) -> None:
+    if database and not database.isdecimal():
+        raise SettingsError(
+            f"{name} names the database {database!r}: it must be a number, "
+            "or left out for database 0."
+        )
+    if host.endswith(".upstash.io") and int(database or 0):
+        raise SettingsError(
+            f"{name} names database {database}: Upstash has database 0 alone; "
+            "end the URL with /0 or without a number."
+        )
+
+
+def is_local(host: str) -> bool:
+    """Whether a host name means this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_token(token: str) -> None:
+    secret = token.rpartition(":")[2]
+    if len(secret) < SHORTEST_TOKEN:
+        raise SettingsError(
+            f"A token in SMARTWORKER_CRON_TOKENS or SMARTWORKER_ADMIN_TOKEN has "
+            f"{len(secret)} characters: at least {SHORTEST_TOKEN} are needed. "
+            "`openssl rand -hex 32` makes one."
+        )
+
+
+def _parse(variable: Variable, text: str) -> Any:
+    try:
+        return variable.parse(text)
+    except (ValueError, SettingsError) as error:
+        shown = "a value that is not shown" if variable.secret else repr(text)
+        raise SettingsError(
+            f"{variable.name} is {shown}: {variable.allowed}."
+        ) from error
+
+
+def _read(environment: Mapping[str, str], variable: Variable) -> str | None:
+    """The text of a variable, or of the file it names; None if unset or blank."""
+    text = environment.get(variable.name, "").strip()
+    path = environment.get(f"{variable.name}_FILE", "").strip()
+    if variable.secret and path:
+        if text:
+            raise SettingsError(
+                f"{variable.name} and {variable.name}_FILE are both set: keep one."
+            )
+        try:
+            text = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"{variable.name}_FILE names {path!r}, which cannot be read: "
+                f"{getattr(error, 'strerror', None) or 'it is not text'}."
+            ) from error
+    return text or None
+
+
+def _parts(environment: Mapping[str, str]) -> dict[str, str]:
+    """The Redis URL that the three UPSTASH_REDIS_ variables make, if they are set."""
+    if (environment.get("REDIS_URL") or environment.get("REDIS_URL_FILE", "")).strip():
+        return {}
+    host = environment.get("UPSTASH_REDIS_HOST", "").strip()
+    if not host:
+        return {}
+    password = _read(environment, _UPSTASH_PASSWORD)
+    if not password:
+        raise SettingsError(
+            "UPSTASH_REDIS_HOST is set and UPSTASH_REDIS_PASSWORD is not: "
+            "copy both from the Upstash console."
+        )
+    if "/" in host or ":" in host:
+        raise SettingsError(
+            f"UPSTASH_REDIS_HOST is {host!r}: it must be a bare host name, "
+            "without https:// and without a port."
+        )
+    port = environment.get("UPSTASH_REDIS_PORT", "").strip() or "6379"
+    if not port.isdecimal():
+        raise SettingsError(f"UPSTASH_REDIS_PORT is {port!r}: it must be a number.")
+    return {"redis_url": f"rediss://default:{quote(password, safe='')}@{host}:{port}/0"}
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {variable.name for variable in _FIELDS}
+    known |= {f"{variable.name}_FILE" for variable in _FIELDS if variable.secret}
+    known |= {"SMARTWORKER_TIMEZONE", "SMARTWORKER_WINDOWS"}
+    for name in environment:
+        if name.startswith("SMARTWORKER_") and name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "remove it."
+            raise SettingsError(f"{name} is not a setting of smartworker: {hint}")
+
+
+def _choice(choices: tuple[str, ...]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(text)
+        return text.lower()
+
+    return parse
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = int(text)
+        if not least <= number <= most:
+            raise ValueError(text)
+        return number
+
+    return parse
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError(text)
+    return path
+
+
+def password_of(url: str) -> str | None:
+    """The password inside a URL, decoded; None if there is none."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return None
+    return unquote(password) if password else None
+
+
+_UPSTASH_PASSWORD = Variable("UPSTASH_REDIS_PASSWORD", "", str, "", secret=True)
+
+_FIELDS = (
+    Variable("REDIS_URL", "redis_url", str, "", secret=True),
+    Variable("SMARTWORKER_RESULT_URL", "result_url", str, "", secret=True),
+    Variable(
+        "SMARTWORKER_QUIET_POLL",
+        "quiet_poll",
+        parse_duration,
+        "write a duration from 1s to 24h, such as 30m",
+    ),
+    Variable(
+        "SMARTWORKER_DOORBELL",
+        "doorbell",
+        _choice(get_args(Doorbell)),
+        f"allowed is {', '.join(get_args(Doorbell))}",
+    ),
+    Variable(
+        "SMARTWORKER_LEASE",
+        "lease",
+        parse_duration,
+        "write a duration of 1s or more, such as 5m",
+    ),
+    Variable(
+        "SMARTWORKER_MAX_DELIVERIES",
+        "max_deliveries",
+        _whole(1, 1000),
+        "write a whole number from 1 to 1000",
+    ),
+    Variable("SMARTWORKER_TLS_CA", "tls_ca", _file, "name a file that exists"),
+    Variable("SMARTWORKER_TASKS", "tasks", _names, "name modules, comma-separated"),
+    Variable(
+        "SMARTWORKER_CRON_TOKENS",
+        "cron_tokens",
+        _names,
+        "write tokens, comma-separated",
+        secret=True,
+    ),
+    Variable("SMARTWORKER_ADMIN_TOKEN", "admin_token", str, "", secret=True),
+    Variable(
+        "SMARTWORKER_MONTHLY_BUDGET",
+        "monthly_budget",
+        _whole(1, 10**12),
+        "write a whole number of commands, such as 500000",
+    ),
+    Variable(
+        "SMARTWORKER_LOG_FORMAT",
+        "log_format",
+        _choice(get_args(LogFormat)),
+        f"allowed is {', '.join(get_args(LogFormat))}",
+    ),
+    Variable("PORT", "port", _whole(0, 65_535), "write a port number from 0 to 65535"),
+    Variable("DATABASE_URL", "database_url", str, "", secret=True),
+)

@@ -1,0 +1,1 @@
+"""redis-py's home: connections, the command ledger, keys, and the embedded server."""

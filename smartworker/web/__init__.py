@@ -1,0 +1,1 @@
+"""The HTTP half: triggers, task status, health."""
