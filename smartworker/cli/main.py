@@ -9,7 +9,7 @@ import click
 from smartworker.errors import SmartworkerError
 
 COMMANDS = {
-    "dev": "smartworker.cli.run:dev",
+    "dev": "smartworker.cli.dev:dev",
     "worker": "smartworker.cli.run:worker",
     "web": "smartworker.cli.run:web",
     "windows": "smartworker.cli.plan:windows",
@@ -52,3 +52,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="smartworker")
 def main() -> None:
     """Background work for people who pay per Redis command."""
+
+
+if __name__ == "__main__":
+    main()

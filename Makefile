@@ -1,0 +1,34 @@
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.smartworker-ready
+
+.PHONY: run test lint setup
+
+run: $(READY)
+	@exec $(BIN)/smartworker dev
+
+test: lint
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+setup: $(READY)
+
+# The stamp comes last, so a set-up that was cut short starts again.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "smartworker needs Python 3.11 or newer, and there is no $(PYTHON) here: install it, or name yours with make $(or $(MAKECMDGOALS),run) PYTHON=python3.12" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "smartworker needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version): name a newer one with make $(or $(MAKECMDGOALS),run) PYTHON=python3.12" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "This Python cannot make virtual environments: on Debian and Ubuntu, apt-get install python3-venv" >&2; \
+		exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-e '.[web,dev]' -c constraints.txt
+	@touch $@

@@ -1,0 +1,130 @@
+"""What `smartworker dev` starts and says, decided before anything runs."""
+
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from smartworker.errors import SmartworkerError
+from smartworker.settings import Settings
+from smartworker.store.server import HOST, free_port
+
+SWIM = "smartworker.examples.swim"
+USUAL_PORT = 8000
+
+
+class PortTaken(SmartworkerError):
+    """Somebody else listens on the port that was asked for."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process: its name, its module with arguments, and whether others need it."""
+
+    name: str
+    command: tuple[str, ...]
+    backing: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The parts, their environment, and what the greeting tells."""
+
+    environment: dict[str, str]
+    parts: tuple[Part, ...]
+    port: int
+    moved_from: int | None
+    own_server: bool
+    ready_file: Path
+    trigger: str
+    bearer: str
+
+    @property
+    def address(self) -> str:
+        """Where the web process answers."""
+        return f"http://{HOST}:{self.port}"
+
+    def greeting(self) -> str:
+        """The address and the three lines to try."""
+        bearer = f"-H 'Authorization: Bearer {self.bearer}'"
+        lines = [
+            "",
+            f"smartworker answers at {self.address} and Ctrl-C stops it.",
+            "",
+            "Queue the job, as an external cron service does:",
+            f"  curl -X POST {bearer} {self.address}{self.trigger}",
+            "Ask how it goes, with the task_id of that answer:",
+            f"  curl {self.address}/api/task-status/<task_id>",
+            "Is the web process alive?",
+            f"  curl {self.address}/livez",
+            "",
+        ]
+        if self.moved_from:
+            lines.insert(
+                1,
+                f"Port {self.moved_from} is in use, so it is {self.port} this time; "
+                "PORT chooses another.",
+            )
+        return "\n".join(lines)
+
+
+def decide(environment: Mapping[str, str], scratch: Path) -> Recipe:
+    """What to start; raises SmartworkerError for a setting that is wrong."""
+    settings = Settings.from_environment(environment)
+    asked = settings.port if environment.get("PORT", "").strip() else None
+    port = choose_port(asked)
+    ready_file = scratch / "worker-ready"
+    wanted = {
+        "SMARTWORKER_LOG_FORMAT": "console",
+        "CELERY_QUIET": "1",  # the parts share one terminal: no banner
+        **environment,
+        "PORT": str(port),
+    }
+    bearer = "<token>"
+    if not settings.cron_tokens:
+        bearer = wanted["SMARTWORKER_CRON_TOKENS"] = secrets.token_urlsafe(32)
+    parts = [
+        cli_part("worker", "-c", "2", "-l", "info", "--ready-file", str(ready_file)),
+        cli_part("web", "--host", HOST),
+    ]
+    is_swim = any(module.startswith(f"{SWIM}.") for module in settings.tasks)
+    if is_swim:
+        wanted.setdefault("DATABASE_URL", f"sqlite:///{scratch / 'swim.sqlite3'}")
+    if is_swim and "SWIM_FACILITY_URL" not in wanted:
+        facility_port = str(free_port())
+        wanted["SWIM_FACILITY_URL"] = f"http://{HOST}:{facility_port}"
+        # The lanes are free at any hour, or the example would book at 9 PM alone.
+        command = (f"{SWIM}.facility", "--port", facility_port, "--release", "always")
+        parts.insert(0, Part("swim facility", command, backing=True))
+    return Recipe(
+        environment=wanted,
+        parts=tuple(parts),
+        port=port,
+        moved_from=USUAL_PORT if asked is None and port != USUAL_PORT else None,
+        own_server=settings.redis_url is None,
+        ready_file=ready_file,
+        trigger="/api/cron_schedule_swim_lanes" if is_swim else "/api/cron/<job>",
+        bearer=bearer,
+    )
+
+
+def cli_part(name: str, *options: str) -> Part:
+    """One of our own commands as a process."""
+    return Part(name, ("smartworker.cli.main", name, *options))
+
+
+def choose_port(asked: int | None) -> int:
+    """The port that was asked for, or the usual one, or any if that is taken."""
+    if asked == 0:
+        return free_port()
+    port = asked or USUAL_PORT
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError as error:
+        if asked is None:
+            return free_port()
+        raise PortTaken(
+            f"PORT is {port}, and nothing can be started there: {error.strerror}."
+        ) from error
+    return port

@@ -1,0 +1,125 @@
+"""`smartworker worker` and `smartworker web`: the two processes of a deployment."""
+
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from smartworker import logs
+from smartworker.cron.registry import Jobs
+from smartworker.errors import SettingsError
+from smartworker.leash import die_with_parent
+from smartworker.settings import Settings, password_of
+
+READY_MADE = "smartworker.app:app"
+OUR_OPTIONS = {"-A": "app", "--app": "app", "--ready-file": "ready_file"}
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+    options_metavar="[-A MODULE:APP] [OPTIONS OF celery worker]",
+    short_help="Run a Celery worker.",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def worker(arguments: tuple[str, ...]) -> None:
+    """Run a Celery worker of the ready-made app, or of another one with -A.
+
+    Every other option is one of `celery worker`, such as -c 2 -P threads -Q a,b.
+    """
+    from celery import signals
+    from celery.app.utils import find_app
+    from celery.bin.celery import celery
+
+    options, rest = take_options(arguments)
+    app = options.get("app", READY_MADE)
+    # Celery would wrap a wrong setting into a traceback; met here, it is a sentence.
+    if not {"--help", "--version"}.intersection(rest):
+        find_app(app)
+    if ready_file := options.get("ready_file"):
+        signals.worker_ready.connect(
+            lambda **_: Path(ready_file).touch(), weak=False, dispatch_uid="ready-file"
+        )
+    # A killed worker's messages are delivered again: its pool must not go on.
+    signals.worker_process_init.connect(
+        lambda **_: die_with_parent(), weak=False, dispatch_uid="leash"
+    )
+    # Celery reads sys.argv again for --detach and for the process title.
+    sys.argv[1:] = ["-A", app, "worker", *rest]
+    celery.main(args=sys.argv[1:], auto_envvar_prefix="CELERY")
+
+
+def take_options(arguments: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """Our own options by name, and everything that is Celery's, untouched."""
+    ours: dict[str, str] = {}
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag not in OUR_OPTIONS:
+            rest.append(word)
+            continue
+        value = value if equals else next(words, "")
+        if not value:
+            raise click.UsageError(f"Option '{flag}' requires an argument.")
+        ours[OUR_OPTIONS[flag]] = value
+    return ours, rest
+
+
+@click.command()
+@click.option(
+    "--host",
+    default="0.0.0.0",  # noqa: S104 - Render and containers reach us from outside
+    show_default=True,
+    help="The address to listen on.",
+)
+def web(host: str) -> None:
+    """Serve the triggers and the task status on $PORT (8000).
+
+    For each module of SMARTWORKER_TASKS, the module `jobs` beside it (or it itself)
+    declares the cron jobs in a function `declare(jobs)`.
+    """
+    sys.path.insert(0, str(Path.cwd()))
+    from smartworker.app import app, settings
+
+    try:
+        from smartworker.web.app import create_app
+        from smartworker.web.serve import serve
+    except ImportError as error:
+        raise SettingsError(
+            f"The web process needs {error.name}: install smartworker[web]."
+        ) from error
+    logs.configure(settings.log_format, secrets_of(settings))
+    serve(create_app(app, settings, load_jobs(settings.tasks)), host, settings.port)
+
+
+def secrets_of(settings: Settings) -> set[str]:
+    """Everything in the settings that no log line may show."""
+    urls = (settings.redis_url, settings.result_url, settings.database_url)
+    passwords = {password_of(url) for url in urls if url}
+    tokens = {token.rpartition(":")[2] for token in settings.cron_tokens}
+    return {word for word in passwords | tokens | {settings.admin_token} if word}
+
+
+def load_jobs(modules: Iterable[str]) -> Jobs:
+    """The cron jobs that the tasks modules declare, together."""
+    jobs = Jobs()
+    for home in dict.fromkeys(map(jobs_module, modules)):
+        if declare := getattr(import_module(home), "declare", None):
+            declare(jobs)
+    return jobs
+
+
+def jobs_module(tasks: str) -> str:
+    """The module `jobs` beside a tasks module, or that module itself."""
+    package, dot, _ = tasks.rpartition(".")
+    sibling = f"{package}{dot}jobs"
+    try:
+        return sibling if find_spec(sibling) else tasks
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"SMARTWORKER_TASKS names {tasks!r}, and there is no {error.name!r}."
+        ) from error
