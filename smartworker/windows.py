@@ -91,7 +91,7 @@ class Windows:
 
     def at(self, now: datetime) -> Window | None:
         """The window that is open at this instant, or None."""
-        now = _utc(now)
+        now = to_utc(now)
         found = (
             window for window in self._around(now) if window.start <= now < window.end
         )
@@ -99,7 +99,7 @@ class Windows:
 
     def next_change(self, after: datetime) -> datetime | None:
         """The first instant later than `after` at which window or poll change."""
-        after = _utc(after)
+        after = to_utc(after)
         for days in _HORIZONS:
             edges = self._edges(after, ahead=days)
             limit = after + days * DAY
@@ -110,7 +110,7 @@ class Windows:
 
     def last_change(self, before: datetime) -> datetime | None:
         """The last instant up to `before` at which window or poll change."""
-        before = _utc(before)
+        before = to_utc(before)
         for days in _HORIZONS:
             edges = self._edges(before, back=days)
             limit = before - days * DAY
@@ -121,7 +121,7 @@ class Windows:
 
     def local(self, instant: datetime) -> datetime:
         """The same instant as the clocks of the zone show it."""
-        return _utc(instant).astimezone(self.zone)
+        return to_utc(instant).astimezone(self.zone)
 
     def midnight(self, day: date) -> datetime:
         """The instant at which this local day begins, in UTC."""
@@ -146,6 +146,13 @@ class Windows:
                 window = _occurrence(span, day)
                 if window is not None:
                     yield window
+
+
+def to_utc(instant: datetime) -> datetime:
+    """The same instant in UTC. Raises ValueError for a naive datetime."""
+    if instant.utcoffset() is None:
+        raise ValueError(f"{instant!r} has no time zone: pass an aware datetime")
+    return instant.astimezone(UTC)
 
 
 def find_zone(name: str) -> tzinfo:
@@ -242,12 +249,6 @@ def _format_minutes(minutes: int) -> str:
 
 def _key(window: Window | None) -> tuple[str, timedelta] | None:
     return None if window is None else (window.name, window.poll)
-
-
-def _utc(instant: datetime) -> datetime:
-    if instant.tzinfo is None or instant.utcoffset() is None:
-        raise ValueError(f"{instant!r} has no time zone: pass an aware datetime")
-    return instant.astimezone(UTC)
 
 
 @lru_cache(maxsize=8192)

@@ -1,0 +1,161 @@
+"""What a plan costs: polls and commands of any stretch of time, before it happens."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from smartworker.policy import Decision, Policy
+from smartworker.windows import to_utc
+
+# One command each: publish, take, done, and the stored result.
+TASK_COMMANDS = ("LPUSH", "LMOVE", "LREM", "SET")
+# The most that one worker sends between its start and its first idle poll.
+START_COMMANDS = 15
+
+# Upstash's pricing page: the free plan's month, and 100,000 commands pay as you go.
+FREE_COMMANDS = 500_000
+DOLLARS_PER_COMMAND = 0.20 / 100_000
+
+MONTH = timedelta(days=30)
+CELLS = 48  # half hours of a local day
+
+# Each zone of today is a multiple of 15 minutes away from UTC, so that no slice of
+# this length lies in two half hours of the local day.
+_SLICE = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one window costs; the window None is the quiet time."""
+
+    window: str | None
+    poll: timedelta
+    open: timedelta
+    polls: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The cost of a stretch of time. `cells` counts polls by half hour of the day."""
+
+    start: datetime
+    end: datetime
+    workers: int
+    tasks: int
+    starts: int
+    budget: int
+    shares: tuple[Share, ...]
+    cells: tuple[int, ...]
+
+    @property
+    def polls(self) -> int:
+        """The polls of all workers."""
+        return sum(share.polls for share in self.shares)
+
+    @property
+    def task_commands(self) -> int:
+        """The commands that the tasks cost, each with a stored result."""
+        return len(TASK_COMMANDS) * self.tasks
+
+    @property
+    def commands(self) -> int:
+        """Everything that is billed."""
+        return self.polls + self.task_commands + START_COMMANDS * self.starts
+
+    @property
+    def hours(self) -> tuple[int, ...]:
+        """The polls by local hour of the day, 24 counts."""
+        return tuple(map(sum, zip(self.cells[::2], self.cells[1::2], strict=True)))
+
+    @property
+    def month_commands(self) -> int:
+        """The commands of 30 days at this rate."""
+        length = self.end - self.start
+        return round(self.commands * (MONTH / length)) if length else 0
+
+    @property
+    def budget_share(self) -> float:
+        """The part of the monthly budget that this stretch uses; 1.0 is all of it."""
+        return self.commands / self.budget
+
+    @property
+    def dollars(self) -> float:
+        """The price of this stretch, pay as you go."""
+        return self.commands * DOLLARS_PER_COMMAND
+
+
+def simulate(
+    policy: Policy,
+    start: datetime,
+    end: datetime,
+    *,
+    workers: int = 1,
+    tasks: int = 0,
+    starts: int = 0,
+    budget: int = FREE_COMMANDS,
+) -> Forecast:
+    """The cost of the time from `start`, which polls at once, up to `end`.
+
+    `tasks` and `starts` of workers are totals; each worker polls by itself.
+    """
+    start, end = to_utc(start), to_utc(end)
+    polls: Counter[tuple[str | None, timedelta]] = Counter()
+    times: dict[tuple[str | None, timedelta], timedelta] = {}
+    cells: Counter[int] = Counter()
+    for begin, finish, decision in _stretches(policy, start, end):
+        key = (decision.window, decision.poll)
+        polls[key] += workers * polls_between(begin, finish, decision)
+        times[key] = times.get(key, timedelta(0)) + (finish - begin)
+        for instant, count in _slices(begin, finish, decision):
+            local = policy.windows.local(instant)
+            cells[2 * local.hour + local.minute // 30] += workers * count
+    shares = (Share(*key, open=times[key], polls=polls[key]) for key in times)
+    return Forecast(
+        start=start,
+        end=end,
+        workers=workers,
+        tasks=tasks,
+        starts=starts,
+        budget=budget,
+        shares=tuple(sorted(shares, key=_windows_first)),
+        cells=tuple(cells[cell] for cell in range(CELLS)),
+    )
+
+
+def _windows_first(share: Share) -> tuple[bool, str]:
+    return share.window is None, share.window or ""
+
+
+def polls_between(begin: datetime, finish: datetime, decision: Decision) -> int:
+    """How many polls `next_poll` makes from one at `begin` up to and without `finish`.
+
+    Counted, not walked: a month of polls every second is 2.6 million.
+    """
+    return max(0, -((begin - finish) // decision.poll))
+
+
+def _stretches(
+    policy: Policy, start: datetime, end: datetime
+) -> Iterator[tuple[datetime, datetime, Decision]]:
+    """The time from `start` to `end`, cut where the decision changes."""
+    now = start
+    while now < end:
+        decision = policy.decide(now)
+        finish = end if decision.until is None else min(decision.until, end)
+        yield now, finish, decision
+        now = finish
+
+
+def _slices(
+    begin: datetime, finish: datetime, decision: Decision
+) -> Iterator[tuple[datetime, int]]:
+    """Short slices of a stretch: the begin of each and the polls that fall into it."""
+    done, now = 0, begin
+    while now < finish:
+        # The next full quarter of an hour: slices start anywhere, and end on one.
+        rest = timedelta(seconds=now.timestamp() % _SLICE.total_seconds())
+        edge = min(now + _SLICE - rest, finish)
+        total = polls_between(begin, edge, decision)
+        yield now, total - done
+        done, now = total, edge

@@ -1,0 +1,41 @@
+"""How often to poll at a given instant, until when, and why."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from smartworker.windows import Windows, to_utc
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The poll that holds from `since` up to and without `until`, and its reason."""
+
+    poll: timedelta
+    window: str | None
+    since: datetime | None
+    until: datetime | None
+    reason: str
+
+    def next_poll(self, now: datetime) -> datetime:
+        """When to poll next after a poll at `now`: never later than the next change."""
+        due = to_utc(now) + self.poll
+        return due if self.until is None else min(due, self.until)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Poll as the open window says, and every `quiet_poll` outside of all windows."""
+
+    windows: Windows
+    quiet_poll: timedelta
+
+    def decide(self, now: datetime) -> Decision:
+        """The decision for this instant; it holds until its `until`."""
+        window = self.windows.at(now)
+        return Decision(
+            poll=window.poll if window else self.quiet_poll,
+            window=window.name if window else None,
+            since=self.windows.last_change(now),
+            until=self.windows.next_change(now),
+            reason=f"window {window.name} is open" if window else "no window is open",
+        )
