@@ -1,0 +1,104 @@
+"""`smartworker status`: what the running workers say about themselves."""
+
+import json
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Any
+
+import click
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from smartworker.durations import format_duration
+from smartworker.errors import SmartworkerError
+
+COMMAND = "smart_status"
+TIMES = {
+    "since": "since",
+    "until": "until",
+    "last_poll": "last poll",
+    "next_poll": "next poll",
+}
+
+
+class NoAnswer(SmartworkerError):
+    """No worker answered."""
+
+
+@click.command(epilog="Exit statuses: 0 a worker answered, 1 none did.")
+@click.option("--json", "as_json", is_flag=True, help="Print facts for programs.")
+@click.option(
+    "--timeout",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Seconds to wait for answers.",
+)
+def status(as_json: bool, timeout: float) -> None:
+    """Ask the running workers: window, interval, polls, commands by cause."""
+    answers = ask(timeout)
+    if not answers:
+        raise NoAnswer(
+            f"No worker answered within {timeout:g} seconds: none runs on this "
+            "Redis, or all are busy (--timeout waits longer)."
+        )
+    if as_json:
+        click.echo(json.dumps(answers, indent=2))
+        return
+    console = Console()
+    for answer in answers:
+        console.print(panel(answer))
+
+
+def ask(timeout: float) -> list[dict[str, Any]]:
+    """The answer of each worker, in the order of their names."""
+    from smartworker.app import app
+
+    answers = app.control.inspect(timeout=timeout)._request(COMMAND) or {}
+    return [{"worker": name, **answer} for name, answer in sorted(answers.items())]
+
+
+def panel(answer: dict[str, Any]) -> Panel:
+    """One worker for people."""
+    if "error" in answer:
+        text = f"No smartworker: it answers {str(answer['error'])!r}."
+        return Panel(Text(text), title=Text(answer["worker"]), border_style="yellow")
+    rows = Table.grid(padding=(0, 2))
+    for name, value in facts(answer):
+        rows.add_row(Text(name, style="bold"), Text(value))
+    parts = [rows, costs(answer["commands"])] if answer["commands"] else [rows]
+    return Panel(Group(*parts), title=Text(answer["worker"]), expand=False)
+
+
+def facts(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    """The rows about time and connection."""
+    poll = format_duration(timedelta(seconds=answer["poll_seconds"]))
+    return [
+        ("window", answer["window"] or "none is open"),
+        ("poll", f"every {poll}"),
+        *((label, shown_time(answer[name])) for name, label in TIMES.items()),
+        ("doorbell", answer["doorbell"]),
+        ("broker", answer["broker"]),
+    ]
+
+
+def costs(commands: dict[str, dict[str, int]]) -> Table:
+    """Commands by cause, with the sum that the bill shows."""
+    total = sum(chain.from_iterable(counts.values() for counts in commands.values()))
+    table = Table(title="Redis commands", title_justify="left", show_footer=True)
+    table.add_column("cause", footer="all")
+    table.add_column("commands", footer=str(total), justify="right")
+    table.add_column("of them")
+    for cause, counts in sorted(commands.items()):
+        names = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        table.add_row(cause, str(sum(counts.values())), names)
+    return table
+
+
+def shown_time(text: str | None) -> str:
+    """A time with its zone as the worker gave it, without fractions; `-` for none."""
+    if text is None:
+        return "-"
+    return datetime.fromisoformat(text).isoformat(sep=" ", timespec="seconds")

@@ -1,0 +1,70 @@
+"""Real servers for the tests; every test gets an empty one."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+import redis
+
+from smartworker.store.server import EmbeddedServer
+
+SERVERS = ("valkey", "redis")
+ServerOf = Callable[[str], EmbeddedServer]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line(
+        "markers", "every_server: runs on Valkey and on Debian's redis-server"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test marked `every_server` runs once on each kind of server."""
+    if metafunc.definition.get_closest_marker("every_server"):
+        metafunc.parametrize("server_kind", SERVERS)
+
+
+@pytest.fixture
+def server_kind() -> str:
+    """The kind of server that a test runs on, unless it asks for every one."""
+    return "valkey"
+
+
+@pytest.fixture(scope="session")
+def redis_servers() -> Iterator[ServerOf]:
+    """One server of each kind for the whole run, started when first asked for."""
+    running: dict[str, EmbeddedServer] = {}
+    with ExitStack() as stack:
+
+        def server_of(kind: str) -> EmbeddedServer:
+            if kind not in running:
+                binary = debian_server() if kind == "redis" else None
+                running[kind] = stack.enter_context(EmbeddedServer(binary=binary))
+            return running[kind]
+
+        yield server_of
+
+
+@pytest.fixture
+def redis_url(redis_servers: ServerOf, server_kind: str) -> str:
+    """A real server as it is after its start: empty, no flags, counters at zero."""
+    url = redis_servers(server_kind).url
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+        client.config_set("notify-keyspace-events", "")
+        client.config_resetstat()
+    return url
+
+
+def debian_server() -> str:
+    """The redis-server program: a laptop may lack it, CI only if it says so."""
+    program = shutil.which("redis-server")
+    if program is None:
+        wanted = os.environ.get("CI") == "true"
+        if wanted and os.environ.get("REDIS_SERVER") != "none":
+            pytest.fail("redis-server is missing: apt-get install redis-server")
+        pytest.skip("redis-server is not installed")
+    return program

