@@ -12,6 +12,13 @@ _URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]*:)[^\s/]*@")
 _BEARER = re.compile(r"(?i)(bearer\s+)[^\s,;'\"]+")
 _MASK = r"\1***@"
 
+_SHARED: tuple[Any, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.ExtraAdder(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+
 
 class Redactor:
     """Takes secrets out of everything that is logged, whoever logs it.
@@ -58,19 +65,13 @@ def configure(
 
     Replaces the handlers of the root logger; safe to call again.
     """
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     last: Any = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
         if log_format == "console"
         else structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
     )
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+        foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
@@ -84,17 +85,30 @@ def configure(
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    structlog.configure(
-        processors=[
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
-    )
 
 
 def get_logger(name: str) -> Any:
-    """The logger of a module; its lines carry an event name of `events.EVENTS`."""
-    return structlog.stdlib.get_logger(name)
+    """The logger of a module; its lines carry an event name of `events.EVENTS`.
+
+    It speaks through the standard library, so a program that never calls
+    `configure` decides by itself what to show.
+    """
+    return structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
+def bind(**fields: Any) -> None:
+    """Add these fields to every line of the running task or request."""
+    structlog.contextvars.bind_contextvars(**fields)
+
+
+def unbind(*names: str) -> None:
+    """Leave these fields out again."""
+    structlog.contextvars.unbind_contextvars(*names)

@@ -39,6 +39,7 @@ class Settings:
 
     redis_url: str | None = _secret()
     result_url: str | None = _secret()
+    timezone: str = DEFAULT_ZONE
     windows: Windows = field(
         default_factory=lambda: Windows.parse(DEFAULT_WINDOWS, DEFAULT_ZONE)
     )
@@ -84,9 +85,9 @@ class Settings:
             if text is not None:
                 values[variable.attribute] = _parse(variable, text)
         values.update(_parts(environment))
-        zone = (environment.get("SMARTWORKER_TIMEZONE") or DEFAULT_ZONE).strip()
-        spans = (environment.get("SMARTWORKER_WINDOWS") or DEFAULT_WINDOWS).strip()
-        values["windows"] = parse_windows(spans, zone)
+        zone = environment.get("SMARTWORKER_TIMEZONE", "").strip() or DEFAULT_ZONE
+        spans = environment.get("SMARTWORKER_WINDOWS", "").strip() or DEFAULT_WINDOWS
+        values.update(timezone=zone, windows=parse_windows(spans, zone))
         return cls(**values)
 
 
@@ -126,16 +127,20 @@ def check_url(name: str, url: str) -> None:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        host = port = None
-    if "://" not in url or parts.scheme not in SCHEMES:
+        parts, host, port = urlsplit(""), None, None
+    scheme, mark, _ = url.partition("://")
+    if not mark or scheme.lower() not in SCHEMES:
         hint = " (the REST address does not take Celery)" if "http" in url[:5] else ""
+        # Without the mark it may be a bare password.
+        start = f"it starts with {scheme[:12]!r}" if mark else "it has no scheme"
         raise SettingsError(
-            f"{name} must start with redis:// or rediss://{hint}; "
-            f"it starts with {url.partition('://')[0][:12]!r}."
+            f"{name} must start with redis:// or rediss://{hint}; {start}."
         )
-    if not host or parts.fragment or parts.path.count("/") > 1:
+    # An @ behind the host is the real one: an unquoted / or ? cut the password.
+    cut = "@" in parts.path + parts.query
+    if not host or cut or parts.fragment or parts.path.count("/") > 1:
         raise SettingsError(
-            f"{name} has no host that can be read: write the characters @ : / # ? % "
+            f"{name} has no host or port that can be read: write the characters @ : / # ? % "
             "of the password percent-encoded, such as %40 for @."
         )
     if port is None and ":" in parts.netloc.rpartition("@")[2].rpartition("]")[2]:
@@ -217,13 +222,18 @@ def _parts(environment: Mapping[str, str]) -> dict[str, str]:
             "copy both from the Upstash console."
         )
     if "/" in host or ":" in host:
+        shown = "a value that is not shown" if "@" in host else repr(host)
         raise SettingsError(
-            f"UPSTASH_REDIS_HOST is {host!r}: it must be a bare host name, "
+            f"UPSTASH_REDIS_HOST is {shown}: it must be a bare host name, "
             "without https:// and without a port."
         )
     port = environment.get("UPSTASH_REDIS_PORT", "").strip() or "6379"
-    if not port.isdecimal():
-        raise SettingsError(f"UPSTASH_REDIS_PORT is {port!r}: it must be a number.")
+    try:
+        _whole(1, 65_535)(port)
+    except ValueError:
+        raise SettingsError(
+            f"UPSTASH_REDIS_PORT is {port!r}: write a port number from 1 to 65535."
+        ) from None
     return {"redis_url": f"rediss://default:{quote(password, safe='')}@{host}:{port}/0"}
 
 

@@ -1,0 +1,49 @@
+"""Several messages published together: one LPUSH per queue key."""
+
+from typing import Any
+
+from kombu.transport import redis as stock
+
+from smartworker.store.meter import because
+
+
+class _MergedPushes:
+    """Stands in for a pipeline: pushes to one key become one variadic command."""
+
+    def __init__(self, channel: Any, pipeline: Any) -> None:
+        self._channel = channel
+        self._pipeline = pipeline
+        self._pushes: dict[str, list[str]] = {}
+
+    def lpush(self, key: str, *values: str) -> None:
+        """Collect; nothing is sent yet."""
+        self._pushes.setdefault(key, []).extend(values)
+
+    def execute(self) -> Any:
+        """Send all: 1 command per key, and 1 more where the producer must ring."""
+        pushes, self._pushes = self._pushes, {}
+        for key, values in pushes.items():
+            self._pipeline.lpush(key, *values)
+        with because("publish"):
+            answer = self._pipeline.execute()
+            if self._channel.must_ring():
+                for key, values in pushes.items():
+                    prefixed = self._channel.global_keyprefix + key
+                    self._channel.ring(prefixed, len(values))
+        return answer
+
+    def reset(self) -> None:
+        """Drop what was collected."""
+        self._pushes.clear()
+        self._pipeline.reset()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pipeline, name)
+
+
+class PublishBatch(stock.PublishBatch):
+    """kombu's batch over merged pushes."""
+
+    def __init__(self, channel: Any, max_size: int) -> None:
+        super().__init__(channel, max_size)
+        self.pipeline = _MergedPushes(channel, self.pipeline)

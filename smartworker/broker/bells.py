@@ -1,0 +1,110 @@
+"""What the doorbell has told about each queue: how many messages may wait there.
+
+Pure bookkeeping. It never sees a message and never asks the server; it only says
+which queues are worth a command.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import inf
+
+#: Most messages asked of one queue in one round trip when its length is unknown.
+MOST_AT_ONCE = 64
+#: A list that ran empty sends `del`. After so many disappointments without ever
+#: having heard one, the server is taken not to send it.
+DISAPPOINTMENTS = 2
+
+
+class Bells:
+    """Expected messages by queue key; `inf` means: some, nobody knows how many."""
+
+    def __init__(self) -> None:
+        self._expected: dict[str, float] = {}
+        self._chunk: dict[str, int] = {}
+        # Our own pops ring too; each is told apart from a foreign one by count.
+        self._echoes: Counter[str] = Counter()
+        self._left: set[str] = set()
+        self._guessed: set[str] = set()
+        self._heard_empty = False
+        self._disappointed = 0
+        self.foreign_pops = 0
+
+    def look_everywhere(self, keys: Iterable[str]) -> None:
+        """Nothing is known about these queues any more: look into each."""
+        self._echoes.clear()
+        self._expected = dict.fromkeys(keys, inf)
+
+    def pushed(self, key: str, count: int = 1) -> None:
+        """Somebody pushed `count` messages."""
+        self._expected[key] = self._expected.get(key, 0) + count
+
+    def popped(self, key: str) -> None:
+        """Somebody took a message; unless `emptied` follows, there are more."""
+        if self._echoes[key] > 0:
+            self._echoes[key] -= 1
+        else:
+            self.foreign_pops += 1
+            self._expected[key] = max(self._expected.get(key, 0) - 1, 0)
+        self._left.add(key)
+
+    def emptied(self, key: str) -> None:
+        """The queue ran empty."""
+        self._heard_empty = True
+        self._left.discard(key)
+        self._expected[key] = 0
+
+    def settle(self) -> None:
+        """All that was to be heard has been heard: draw the conclusions.
+
+        One push of many messages rings once, so a pop that left something behind
+        is the only sign of the others.
+        """
+        for key in self._left:
+            if not self._expected.get(key) and self._believes_left():
+                self._expected[key] = inf
+                self._guessed.add(key)
+        self._left.clear()
+
+    def _believes_left(self) -> bool:
+        return self._heard_empty or self._disappointed < DISAPPOINTMENTS
+
+    @property
+    def any(self) -> bool:
+        """Whether any queue is worth a command."""
+        return any(self._expected.values())
+
+    def wishes(self, keys: Sequence[str], room: int) -> list[str]:
+        """The keys to take from, at most `room`, the first keys first."""
+        chosen: list[str] = []
+        for key in keys:
+            free = room - len(chosen)
+            if free <= 0:
+                break
+            expected = min(self._expected.get(key, 0), free)
+            if self._expected.get(key) == inf:
+                expected = min(self._chunk.get(key, 1), free)
+            chosen += [key] * int(expected)
+        return chosen
+
+    def answered(self, key: str, asked: int, got: int, *, echo: bool = True) -> bool:
+        """The server gave `got` messages where `asked` were wished.
+
+        `echo`: our own pops will be heard on the doorbell. True if a bell had
+        promised more than there was.
+        """
+        promised = self._expected.get(key, 0) != inf
+        if echo:
+            self._echoes[key] += got
+        if got < asked:
+            self._expected[key] = 0
+            self._chunk.pop(key, None)
+            if key in self._guessed and not got and not self._heard_empty:
+                self._disappointed += 1
+            self._guessed.discard(key)
+        elif self._expected.get(key) == inf:
+            self._chunk[key] = min(2 * self._chunk.get(key, 1), MOST_AT_ONCE)
+        else:
+            self._expected[key] = max(self._expected.get(key, 0) - got, 0)
+            if not self._believes_left():
+                self._expected[key] = inf
+        return promised and got < asked

@@ -1,0 +1,296 @@
+"""kombu's channel on our terms: nothing is popped, nothing is asked in vain."""
+
+import itertools
+from time import monotonic
+from typing import Any
+
+from kombu.transport import redis as stock
+from kombu.transport import virtual
+from kombu.transport.virtual.base import queue_declare_ok_t
+
+from smartworker.broker.batch import PublishBatch
+from smartworker.broker.courier import Source
+from smartworker.logs import get_logger
+from smartworker.store import keys
+from smartworker.store.client import (
+    COMMAND_TIMEOUT,
+    MeteredConnection,
+    MeteredSSLConnection,
+    connection_options,
+    keepalive_options,
+    metered,
+)
+from smartworker.store.meter import because
+from smartworker.store.queues import Delivery
+
+log = get_logger(__name__)
+
+_tags = itertools.count(1)
+
+
+class QoS(virtual.QoS):
+    """What this channel holds. The ledger of it is the in-flight list in Redis."""
+
+    restore_at_shutdown = True
+
+    def ack(self, delivery_tag: str) -> None:
+        """The message is done; any thread may say so through Celery's loop."""
+        self.channel.finish(delivery_tag)
+        super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Give the message to the end of its queue, or be done with it."""
+        if requeue:
+            self.channel.give_back([delivery_tag], to_end=True)
+        else:
+            self.channel.finish(delivery_tag)
+        virtual.QoS.ack(self, delivery_tag)
+
+    def restore_unacked(self) -> list[Any]:
+        """Give everything back that is held, in the order in which it came."""
+        self._flush()
+        self.channel.give_back(list(self._delivered))
+        self._delivered.clear()
+        return []
+
+
+class Channel(stock.Channel):
+    """One consumer or producer on a connection; the transport owns the sockets."""
+
+    QoS = QoS
+    connection_class = MeteredConnection
+    connection_class_ssl = MeteredSSLConnection
+    socket_timeout = COMMAND_TIMEOUT
+    socket_connect_timeout = COMMAND_TIMEOUT
+    socket_keepalive = True
+    socket_keepalive_options = keepalive_options()
+    health_check_interval = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._held: dict[str, Delivery] = {}
+        self._receivers: dict[str, tuple[Any, bool]] = {}
+        with because("boot"):
+            super().__init__(*args, **kwargs)
+        # kombu fills in the database where it makes a pool; ours is made only once.
+        self.keyprefix_fanout = self.keyprefix_fanout.format(db=self.database)
+
+    # -- consuming ---------------------------------------------------------------
+
+    def sources(self) -> list[Source]:
+        """The queue keys to take from, the most urgent first."""
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        return [
+            Source(
+                self.key_for(queue, step), queue, not self._receivers[queue][1], self
+            )
+            for step in self.priority_steps
+            for queue in queues
+            if queue in self._receivers
+        ]
+
+    def fanout_topics(self) -> list[str]:
+        """The topics of broadcasts this channel listens to: remote control."""
+        return [
+            self.global_keyprefix + topic
+            for queue in self.active_fanout_queues
+            for topic in self._get_subscribe_topics(queue)
+        ]
+
+    def key_for(self, queue: str, step: int) -> str:
+        """The full Redis key of a queue's priority step."""
+        return str(self.global_keyprefix + self._q_for_pri(queue, step))
+
+    def room(self) -> int | None:
+        """How many more messages may be taken; None if there is no limit."""
+        if not self.qos.can_consume():
+            return 0
+        if "can_consume" in vars(self.qos):
+            return 1  # Celery's worker_disable_prefetch decides message by message
+        estimate = self.qos.can_consume_max_estimate()
+        return None if estimate is None else int(estimate)
+
+    def receive(self, source: Source, delivery: Delivery, payload: Any) -> None:
+        """Hold a message and hand it to whoever consumes its queue."""
+        # A tag of our own: two copies of one message may carry the same one.
+        tag = f"{self.channel_id}.{next(_tags)}"
+        payload["properties"]["delivery_tag"] = tag
+        callback, no_ack = self._receivers[source.queue]
+        message = self.Message(payload, channel=self)
+        if not no_ack:
+            self._held[tag] = delivery
+            self.qos.append(message, tag)
+        self._queue_cycle.rotate(source.queue)
+        callback(message)
+
+    def held(self) -> list[Delivery]:
+        """The messages taken and not finished."""
+        return list(self._held.values())
+
+    def finish(self, tag: str) -> None:
+        """Take a held message out of flight."""
+        delivery = self._held.pop(tag, None)
+        if delivery is not None:
+            self.connection.cycle.finish(delivery)
+
+    def give_back(self, tags: list[str], *, to_end: bool = False) -> None:
+        """Return held messages to their queues."""
+        found = [self._held.pop(tag) for tag in tags if tag in self._held]
+        if found:
+            self.connection.cycle.courier.give_back(found, to_end=to_end)
+
+    def basic_consume(
+        self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **kwargs: Any
+    ) -> Any:
+        """Start taking from `queue`."""
+        self._receivers[queue] = (callback, no_ack)
+        answer = super().basic_consume(queue, no_ack, callback, consumer_tag, **kwargs)
+        self.connection.cycle.changed()
+        return answer
+
+    def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
+        """One message if there is one, else None; at most 1 command per step."""
+        got: list[Any] = []
+        for step in self.priority_steps:
+            key = self.key_for(queue, step)
+            source = Source(key, queue, not no_ack, self)
+            delivery = self.connection.cycle.courier.take_one(source)
+            if delivery is not None:
+                outer = self._receivers.get(queue)
+                self._receivers[queue] = (got.append, no_ack)
+                try:
+                    self.connection.cycle.courier.hand_over(source, delivery)
+                finally:
+                    self._receivers.pop(queue)
+                    if outer:
+                        self._receivers[queue] = outer
+                return got[0] if got else None
+        return None
+
+    def _basic_cancel(self, consumer_tag: str) -> Any:
+        self._receivers.pop(self._tag_to_queue.get(consumer_tag, ""), None)
+        answer = super()._basic_cancel(consumer_tag)
+        if self.connection is not None:
+            self.connection.cycle.changed()
+        return answer
+
+    def _subscribe(self) -> None:
+        """Broadcasts come through the doorbell's subscription."""
+
+    def _unsubscribe_from(self, queue: str) -> None:
+        """Broadcasts come through the doorbell's subscription."""
+
+    # -- publishing --------------------------------------------------------------
+
+    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+        with because("publish"):
+            super()._put(queue, message, **kwargs)
+            # A batch rings by itself, once per queue.
+            if "_publish_batch" not in kwargs and self.must_ring():
+                step = self._get_message_priority(message, reverse=False)
+                self.ring(self.key_for(queue, step), 1)
+
+    def _put_fanout(self, *args: Any, **kwargs: Any) -> None:
+        with because("control"):
+            super()._put_fanout(*args, **kwargs)
+
+    def create_publish_batch(self, max_size: int) -> PublishBatch:
+        """A batch that sends one LPUSH for all messages of a queue key."""
+        return PublishBatch(self, max_size)
+
+    def must_ring(self) -> bool:
+        """Whether pushes are heard only if the producer rings."""
+        return bool(self.connection.must_ring(self))
+
+    def ring(self, queue_key: str, count: int) -> None:
+        """Tell the workers of a push that the server does not tell of."""
+        client = self.connection.plain_client(self)
+        client.publish(keys.bell(queue_key), count)
+
+    # -- declaring ---------------------------------------------------------------
+
+    def queue_declare(
+        self, queue: str | None = None, passive: bool = False, **kwargs: Any
+    ) -> Any:
+        """Declare a queue; only a passive declaration asks for its length."""
+        if passive or queue is None:
+            return super().queue_declare(queue, passive, **kwargs)
+        self._new_queue(queue, **kwargs)
+        return queue_declare_ok_t(queue, 0, 0)
+
+    def _queue_bind(
+        self, exchange: str, routing_key: str, pattern: str, queue: str
+    ) -> None:
+        """Write a binding only where somebody will ever read it."""
+        kind = self.typeof(exchange).type
+        if kind == "fanout":
+            self._fanout_queues[queue] = (exchange, routing_key.replace("#", "*"))
+            # Nothing on the server, so nothing there to keep from expiring.
+            self._expires.pop(queue, None)
+            return
+        if self._is_plain(exchange, routing_key) and queue == routing_key:
+            return
+        with because("boot"):
+            super()._queue_bind(exchange, routing_key, pattern, queue)
+        # Just written: the next refresh is due in a while, not at once.
+        self._binding_expiry_refreshed_at = self._bindings_swept_at = monotonic()
+
+    def _is_plain(self, exchange: str, routing_key: str) -> bool:
+        """Celery's default: a direct exchange of the queue's own name."""
+        return exchange == routing_key and self.typeof(exchange).type == "direct"
+
+    def _lookup(self, exchange: str, routing_key: str, default: Any = None) -> Any:
+        if exchange and self._is_plain(exchange, routing_key):
+            return [routing_key]
+        with because("control"):
+            return super()._lookup(exchange, routing_key, default)
+
+    def _delete(
+        self,
+        queue: str,
+        exchange: str,
+        routing_key: str,
+        pattern: str,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Drop a queue; a broadcast's has nothing on the server."""
+        self.auto_delete_queues.discard(queue)
+        if self.typeof(exchange).type == "fanout":
+            return
+        with because("control"):
+            super()._delete(queue, exchange, routing_key, pattern, *args, **kwargs)
+
+    # -- connections -------------------------------------------------------------
+
+    @property
+    def database(self) -> int:
+        """The number of the database."""
+        return int(self.pool.connection_kwargs.get("db") or 0)
+
+    @property
+    def pool(self) -> Any:
+        """The transport's connections: one set for all its channels."""
+        return self.connection.pool_for(self)
+
+    @property
+    def async_pool(self) -> Any:
+        """The same connections: no socket of ours ever blocks on a pop."""
+        return self.connection.pool_for(self)
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        params = super()._connparams(asynchronous=False)
+        params["connection_class"] = metered(params["connection_class"])
+        return {**params, **connection_options()}
+
+    def _after_fork(self) -> None:
+        if self.connection is not None:
+            self.connection.disconnect_pool()
+
+    def _disconnect_pools(self) -> None:
+        """The sockets belong to the transport; it closes them."""
+
+    def close(self) -> None:
+        """Finish what is finished, give back the rest."""
+        if not self.closed and self.connection is not None:
+            self.connection.cycle.flush()
+        super().close()

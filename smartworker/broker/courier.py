@@ -1,0 +1,188 @@
+"""The courier: brings finished messages back and new ones in, in one round trip."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kombu.utils.json import loads
+
+from smartworker.broker.bells import Bells
+from smartworker.logs import get_logger
+from smartworker.store.client import LOST
+from smartworker.store.queues import Delivery, Exchange, Queues, Take
+
+log = get_logger(__name__)
+
+#: Most messages taken in one round trip where the consumer sets no limit.
+MOST_AT_ONCE = 64
+
+
+class Consumer(Protocol):
+    """What the courier needs to know of a channel."""
+
+    def room(self) -> int | None:
+        """How many more messages may come; None for no limit."""
+
+    def receive(self, source: "Source", delivery: Delivery, payload: Any) -> None:
+        """Hand a message over."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One queue key that one consumer reads; `keep` if it acknowledges."""
+
+    queue_key: str
+    queue: str
+    keep: bool
+    consumer: Consumer
+
+
+class Courier:
+    """Moves messages; asks the bells where, and the consumers how many."""
+
+    def __init__(
+        self, queues: Queues, bells: Bells, sources: Callable[[], Sequence[Source]]
+    ) -> None:
+        self.queues = queues
+        self.bells = bells
+        self._sources = sources
+        #: Whether our own pops are heard on the doorbell.
+        self.hears_pops = False
+        #: Messages handed over so far.
+        self.brought = 0
+        #: Bells answered too late: somebody else had taken the message.
+        self.misled = 0
+        self._finished: list[Delivery] = []
+        self._unreadable: set[Delivery] = set()
+        # Keys of a take whose answer never came: messages may lie in flight.
+        self._doubtful: set[str] = set()
+
+    def finish(self, delivery: Delivery) -> None:
+        """The message is done: it leaves the in-flight list with the next round."""
+        self._finished.append(delivery)
+
+    def run(self) -> None:
+        """Round trips until there is nothing to bring and nothing to take."""
+        while self._round():
+            pass
+
+    def flush(self) -> None:
+        """Send what is finished and take nothing."""
+        if self._finished:
+            self._settle(self._exchange([]), [])
+
+    def read_back(self, held: Iterable[Delivery]) -> int:
+        """Hand over what the server moved in a take whose answer was lost."""
+        if not self._doubtful:
+            return 0
+        known = [*held, *self._finished, *self._unreadable]
+        found = self.queues.unheld(self._doubtful, known)
+        self._doubtful.clear()
+        by_key = {source.queue_key: source for source in self._sources()}
+        for delivery in found:
+            self.hand_over(by_key.get(delivery.queue_key), delivery)
+        return len(found)
+
+    def give_back(self, deliveries: list[Delivery], *, to_end: bool = False) -> None:
+        """Return held messages to their queues, after finishing what is finished."""
+        self.flush()
+        self.queues.give_back(deliveries, to_end=to_end)
+        for key, count in Counter(d.queue_key for d in deliveries).items():
+            log.info("messages_given_back", queue=key, count=count)
+
+    def take_one(self, source: Source) -> Delivery | None:
+        """One message of one source, or None. 1 command."""
+        exchange = self.queues.exchange([], [Take(source.queue_key, source.keep)])
+        if exchange.error is not None:
+            raise exchange.error
+        return exchange.taken[0]
+
+    def _round(self) -> bool:
+        wishes = self._wishes()
+        if not wishes and not self._finished:
+            return False
+        self._settle(self._exchange(wishes), wishes)
+        return bool(wishes)
+
+    def _wishes(self) -> list[Source]:
+        chosen: list[Source] = []
+        if not self.bells.any:
+            return chosen
+        for consumer, sources in _by_consumer(self._sources()):
+            room = consumer.room()
+            by_key = {source.queue_key: source for source in sources}
+            limit = MOST_AT_ONCE if room is None else room
+            chosen += [by_key[key] for key in self.bells.wishes(list(by_key), limit)]
+        return chosen
+
+    def _exchange(self, wishes: Sequence[Source]) -> Exchange:
+        takes = [Take(source.queue_key, source.keep) for source in wishes]
+        try:
+            return self.queues.exchange(self._finished, takes)
+        except LOST:
+            self._doubtful |= {take.queue_key for take in takes if take.keep}
+            raise
+
+    def _settle(self, exchange: Exchange, wishes: Sequence[Source]) -> None:
+        answers = list(zip(self._finished, exchange.removed, strict=True))
+        self._finished = [delivery for delivery, gone in answers if gone is None]
+        for delivery, gone in answers:
+            if gone is False:
+                log.warning("delivery_lost", queue=delivery.queue_key)
+        brought = list(zip(wishes, exchange.taken, strict=True))
+        for source in dict.fromkeys(wishes):
+            mine = [delivery for wish, delivery in brought if wish is source]
+            got = sum(delivery is not None for delivery in mine)
+            self.misled += self.bells.answered(
+                source.queue_key, len(mine), got, echo=self.hears_pops
+            )
+        _all(
+            lambda pair: self.hand_over(*pair),
+            [(source, found) for source, found in brought if found is not None],
+        )
+        if exchange.error is not None:
+            raise exchange.error
+
+    def hand_over(self, source: Source | None, delivery: Delivery) -> None:
+        """Read a message and give it to its consumer."""
+        try:
+            payload = loads(delivery.raw)
+            payload["properties"]["delivery_info"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            self._park(delivery, error)
+            return
+        if source is not None:
+            self.brought += 1
+            source.consumer.receive(source, delivery, payload)
+
+    def _park(self, delivery: Delivery, error: Exception) -> None:
+        """What cannot be read stays in flight; nothing is thrown away."""
+        self._unreadable.add(delivery)
+        log.error(
+            "message_unreadable",
+            queue=delivery.queue_key,
+            error=f"{type(error).__name__}: {error}"[:200],
+            size=len(delivery.raw),
+        )
+
+
+def _by_consumer(
+    sources: Sequence[Source],
+) -> list[tuple[Consumer, list[Source]]]:
+    order = sorted(sources, key=lambda source: id(source.consumer))
+    grouped = itertools.groupby(order, key=lambda source: source.consumer)
+    return [(consumer, list(found)) for consumer, found in grouped]
+
+
+def _all(act: Callable[[Any], None], items: Iterable[Any]) -> None:
+    """Act on every item; the first error is raised after the last item."""
+    first: Exception | None = None
+    for item in items:
+        try:
+            act(item)
+        except Exception as error:
+            first = first or error
+    if first is not None:
+        raise first

@@ -1,0 +1,135 @@
+"""Understanding the doorbell: which mode, which channels, and what a ring means."""
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kombu.utils.json import loads
+
+from smartworker.broker.bells import Bells
+from smartworker.broker.doorbell import Ring
+from smartworker.logs import get_logger
+from smartworker.store import keys, notifications
+from smartworker.store.client import ResponseError
+
+log = get_logger(__name__)
+
+PUSHES = frozenset({b"lpush", b"rpush"})
+POPS = frozenset({b"lpop", b"rpop"})
+ENDS = frozenset({b"del", b"expired", b"evicted"})
+
+#: Seconds by which workers that hear the same bell spread their attempts.
+LEAST_SPREAD = 0.004
+MOST_SPREAD = 0.064
+
+
+class Hearing:
+    """Turns rings into bells, broadcasts, and a sense of who else is there."""
+
+    def __init__(self) -> None:
+        self.mode = "off"
+        #: Broadcasts handed over so far.
+        self.broadcasts = 0
+        self._found = False
+        self._keys: dict[str, str] = {}
+        self._database = 0
+        self._spread = 0.0
+        self._pops_before = 0
+
+    def find_mode(self, transport: Any, channel: Any) -> None:
+        """Settle once how pushes will be heard. At most 2 commands, not billed."""
+        if self._found:
+            return
+        asked = transport.doorbell
+        self._database = channel.database
+        self.mode = asked if asked in ("publish", "off") else "keyspace"
+        if self.mode == "keyspace":
+            self._ask_server(transport, channel, asked)
+        self._found = True
+
+    def _ask_server(self, transport: Any, channel: Any, asked: str) -> None:
+        try:
+            flags = notifications.enable(transport.plain_client(channel))
+        except ResponseError as error:
+            # Asked for by name: the operator may have set the flags by other means.
+            self.mode = "keyspace" if asked == "keyspace" else "publish"
+            log.warning("doorbell_refused", mode=self.mode, error=str(error))
+        else:
+            log.info(
+                "doorbell_ready",
+                mode=self.mode,
+                flags_before=flags.before,
+                flags=flags.after,
+            )
+
+    def channels(self, queue_keys: Iterable[str]) -> list[str]:
+        """The channels to subscribe to for these queue keys."""
+        if self.mode == "off":
+            self._keys = {}
+        elif self.mode == "publish":
+            self._keys = {keys.bell(key): key for key in queue_keys}
+        else:
+            self._keys = {keys.keyspace(self._database, k): k for k in queue_keys}
+        return list(self._keys)
+
+    def understand(
+        self, rings: Sequence[Ring], bells: Bells, channels: Sequence[Any]
+    ) -> None:
+        """Book what was heard; hand broadcasts to the channels that listen."""
+        for ring in rings:
+            key = self._keys.get(ring.channel)
+            if key is None:
+                self._broadcast(ring, channels)
+            elif self.mode == "publish":
+                bells.pushed(key, int(ring.data) if ring.data.isdigit() else 1)
+            elif ring.data in PUSHES:
+                bells.pushed(key)
+            elif ring.data in POPS:
+                bells.popped(key)
+            elif ring.data in ENDS:
+                bells.emptied(key)
+        bells.settle()
+        self._sense_others(bells)
+
+    def pause(self, rng: random.Random) -> float:
+        """Seconds to wait before answering a bell that others hear too."""
+        return rng.uniform(0, self._spread) if self._spread else 0.0
+
+    def came_too_late(self) -> None:
+        """Somebody else was faster: leave more time to hear of it."""
+        self._spread = min(max(self._spread * 2, LEAST_SPREAD), MOST_SPREAD)
+
+    def _sense_others(self, bells: Bells) -> None:
+        foreign = bells.foreign_pops - self._pops_before
+        self._pops_before = bells.foreign_pops
+        if foreign:
+            self._spread = max(self._spread, LEAST_SPREAD)
+
+    def came_in_time(self) -> None:
+        """The attempt paid: nobody else may be there any more."""
+        self._spread *= 0.9
+        if self._spread < LEAST_SPREAD:
+            self._spread = 0.0
+
+    def _broadcast(self, ring: Ring, channels: Sequence[Any]) -> None:
+        for channel in channels:
+            exchange = _exchange_of(ring.channel, channel)
+            if exchange in channel._fanout_to_queue:
+                try:
+                    message = loads(ring.data)
+                except ValueError as error:
+                    log.error(
+                        "message_unreadable",
+                        queue=ring.channel,
+                        error=str(error)[:200],
+                        size=len(ring.data),
+                    )
+                    return
+                self.broadcasts += 1
+                channel._deliver_fanout_message(message, exchange)
+
+
+def _exchange_of(topic: str, channel: Any) -> str:
+    """The exchange in a topic such as `/0.celery.pidbox` or `/0.name/routing`."""
+    name = topic.removeprefix(channel.global_keyprefix)
+    return name.removeprefix(channel.keyprefix_fanout).partition("/")[0]

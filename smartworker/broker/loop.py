@@ -1,0 +1,56 @@
+"""Our place in kombu's event loop: a way in from anywhere, and timers that hold."""
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+
+class Loop:
+    """A hub, entered by a socket of our own.
+
+    The hub computes its sleep before it runs callbacks added from its own thread,
+    so those may wait up to 10 s; and a signal only interrupts it. A readable socket
+    always wakes it, from any thread and from a signal handler.
+    """
+
+    def __init__(self, hub: Any, on_wake: Callable[[], None]) -> None:
+        self._hub = hub
+        self._on_wake = on_wake
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        hub.add_reader(self._reader, self._woken)
+
+    def wake(self) -> None:
+        """Have `on_wake` called soon."""
+        # Full: a wake-up is on its way already. Closed: there is nothing to wake.
+        with suppress(OSError):
+            self._writer.send(b"\0")
+
+    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
+        """Call back whenever the descriptor can be read."""
+        self._hub.add_reader(descriptor, callback)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Stop watching; unknown descriptors are no error."""
+        with suppress(KeyError, ValueError, OSError, AttributeError):
+            self._hub.remove_reader(descriptor)
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back after some seconds; returns the way to cancel it."""
+        entry = self._hub.call_later(max(seconds, 0.0), callback)
+        cancel: Callable[[], None] = entry.cancel
+        return cancel
+
+    def close(self) -> None:
+        """Leave the hub."""
+        self.unwatch(self._reader.fileno())
+        self._reader.close()
+        self._writer.close()
+
+    def _woken(self) -> None:
+        with suppress(OSError):
+            while self._reader.recv(4096):
+                pass
+        self._on_wake()

@@ -1,0 +1,69 @@
+"""kombu's Redis transport with our channel, our poller, and one set of sockets."""
+
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from kombu.transport import redis as stock
+
+from smartworker.broker.channel import Channel
+from smartworker.broker.poller import Poller
+from smartworker.store import notifications
+from smartworker.store.client import client_of
+
+
+class Transport(stock.Transport):
+    """What `redis://` and `rediss://` mean after `smartworker.setup(app)`."""
+
+    Channel = Channel
+    #: Servers that do not ring by themselves, found out once per process.
+    _silent_servers: ClassVar[dict[str, bool]] = {}
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        self._pool: Any = None
+        interval = self.polling_interval
+        # kombu would sleep for it between two looks; our poller waits by itself.
+        self.polling_interval = None
+        self.cycle = Poller(self, interval)
+
+    @property
+    def doorbell(self) -> str:
+        """The mode asked for: auto, keyspace, publish or off."""
+        return str(self.client.transport_options.get("doorbell", "auto"))
+
+    def pool_for(self, channel: Any) -> Any:
+        """The connection pool of all channels, made at first use."""
+        if self._pool is None:
+            self._pool = channel._get_pool()
+        return self._pool
+
+    def plain_client(self, channel: Any) -> Any:
+        """A client that adds no prefix to keys."""
+        return client_of(self.pool_for(channel))
+
+    def must_ring(self, channel: Any) -> bool:
+        """Whether a producer has to ring; found out once per server."""
+        if self.doorbell != "auto":
+            return self.doorbell == "publish"
+        server = self.client.as_uri()
+        if server not in self._silent_servers:
+            rings = notifications.rings(self.plain_client(channel))
+            self._silent_servers[server] = not rings
+        return self._silent_servers[server]
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Run from Celery's loop instead of being asked."""
+        self.cycle.attach(loop)
+
+    def close_connection(self, connection: Any) -> None:
+        """Close the channels, then the sockets."""
+        try:
+            super().close_connection(connection)
+        finally:
+            self.disconnect_pool()
+
+    def disconnect_pool(self) -> None:
+        """Close all sockets; the next command opens new ones."""
+        if self._pool is not None:
+            with suppress(OSError):
+                self._pool.disconnect()

@@ -1,0 +1,97 @@
+"""What happens to tasks, as events; Celery's own lines about it are left out."""
+
+import logging
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from celery import signals
+
+from smartworker import logs
+from smartworker.clock import system_clock
+
+log = logs.get_logger(__name__)
+
+#: Loggers whose INFO lines say what our events say.
+TALKATIVE = ("apscheduler", "celery.app.trace", "celery.worker.strategy")
+
+_started: dict[str, float] = {}
+
+
+def connect(app: Any) -> None:
+    """Log as JSON from now on, for workers of this app and what their tasks do."""
+
+    def configure(loglevel: Any = None, **_: Any) -> None:
+        logs.configure(
+            app.smartworker.log_format, secrets(app), loglevel or logging.INFO
+        )
+        for name in TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+    signals.setup_logging.connect(configure, weak=False, dispatch_uid=id(app))
+    for signal, handler in (
+        (signals.worker_shutting_down, _stopping),
+        (signals.task_prerun, _start),
+        (signals.task_postrun, _finish),
+        (signals.task_failure, _fail),
+        (signals.task_retry, _retry),
+    ):
+        signal.connect(handler, weak=False, dispatch_uid=handler.__qualname__)
+
+
+def secrets(app: Any) -> list[str]:
+    """Everything that must never stand in a log line of this app."""
+    settings = app.smartworker
+    found = [token.rpartition(":")[2] for token in settings.cron_tokens]
+    found.append(settings.admin_token or "")
+    for url in (app.conf.broker_url, app.conf.result_backend, settings.database_url):
+        try:
+            password = urlsplit(str(url)).password or ""
+        except ValueError:
+            continue
+        found += [password, unquote(password)]
+    return [secret for secret in found if secret]
+
+
+def _stopping(sender: Any = None, sig: str = "", how: str = "", **_: Any) -> None:
+    log.info("worker_stopping", worker=sender, signal=sig, how=how.lower())
+
+
+def _start(task_id: str, task: Any, **_: Any) -> None:
+    _started[task_id] = system_clock.monotonic()
+    headers = task.request.headers or {}
+    logs.bind(
+        task_id=task_id,
+        task=task.name,
+        **{
+            name: headers[name]
+            for name in ("job", "trigger_id")
+            if headers.get(name) is not None
+        },
+    )
+    log.info("task_started")
+
+
+def _finish(task_id: str, state: str | None = None, **_: Any) -> None:
+    seconds = _seconds(task_id)
+    _started.pop(task_id, None)
+    if state == "SUCCESS":
+        log.info("task_finished", seconds=seconds, state=state)
+    logs.unbind("task_id", "task", "job", "trigger_id")
+
+
+def _fail(task_id: str, exception: BaseException, **_: Any) -> None:
+    log.error("task_failed", seconds=_seconds(task_id), error=_brief(exception))
+
+
+def _retry(reason: Any, **_: Any) -> None:
+    log.warning("task_retried", error=_brief(reason))
+
+
+def _seconds(task_id: str) -> float | None:
+    started = _started.get(task_id)
+    return None if started is None else round(system_clock.monotonic() - started, 3)
+
+
+def _brief(error: Any) -> str:
+    text = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else error
+    return str(text)[:300]

@@ -1,0 +1,57 @@
+"""Celery's worker program: quiet by default, and checked before it starts."""
+
+import sys
+from typing import Any
+
+from celery.apps.worker import Worker as CeleryWorker
+
+from smartworker.errors import SettingsError, SmartworkerError
+from smartworker.settings import check_url
+from smartworker.store.client import RedisError, explain
+
+#: What these cost: 143,000 commands a day, for news that nobody reads.
+SILENCED = {
+    "without_gossip": True,
+    "without_mingle": True,
+    "without_heartbeat": True,
+}
+
+
+class Worker(CeleryWorker):
+    """The worker that `celery -A app worker` starts after `setup(app)`."""
+
+    def on_before_init(self, quiet: bool = False, **kwargs: Any) -> None:
+        """Refuse to start where the broker cannot work: one sentence, no traceback."""
+        as_json = self.app.smartworker.log_format == "json"
+        super().on_before_init(quiet=quiet or as_json, **kwargs)
+        try:
+            check_broker(self.app)
+        except SmartworkerError as error:
+            sys.stderr.write(f"smartworker: {error}\n")
+            raise SystemExit(error.exit_status) from None
+
+    def prepare_args(self, **kwargs: Any) -> dict[str, Any]:
+        """The worker's options, with everything off that polls or chatters."""
+        prepared: dict[str, Any] = super().prepare_args(**{**kwargs, **SILENCED})
+        return prepared
+
+
+def check_broker(app: Any) -> None:
+    """Knock at the broker once. 1 command, not billed.
+
+    Raises SettingsError, BrokerRefused or BrokerUnreachable with one sentence.
+    """
+    url = app.conf.broker_url
+    if not url:
+        raise SettingsError(
+            "REDIS_URL is not set: write redis://host:6379/0 there, or set "
+            "UPSTASH_REDIS_HOST, UPSTASH_REDIS_PORT and UPSTASH_REDIS_PASSWORD."
+        )
+    check_url("REDIS_URL (broker_url)", str(url))
+    connection = app.connection_for_read()
+    try:
+        connection.transport.establish_connection()
+    except (RedisError, OSError) as error:
+        raise explain(url, error) from error
+    finally:
+        connection.release()

@@ -1,0 +1,79 @@
+"""Commands of pool processes, brought home to the parent's ledger.
+
+A prefork child stores results by itself. After each task it writes its counts into
+a pipe as one line; a full pipe loses nothing: they go with the next line.
+"""
+
+import json
+import os
+from typing import Any
+
+from celery import bootsteps, signals
+
+from smartworker.store.meter import Counts, ledger
+
+#: A write of at most so many bytes is never torn apart (POSIX: at least 512).
+ATOMIC = 4096
+
+
+class Tally(bootsteps.StartStopStep):
+    """Opens the pipe before the pool forks, reads it in the worker's loop."""
+
+    requires = ("celery.worker.components:Hub",)
+
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
+        super().__init__(worker, **kwargs)
+        self._parent = os.getpid()
+        self._reader, self._writer = os.pipe()
+        for end in (self._reader, self._writer):
+            os.set_blocking(end, False)
+        self._rest = b""
+        signals.worker_process_init.connect(self._in_child, weak=False)
+
+    def register_with_event_loop(self, worker: Any, hub: Any) -> None:
+        """Read whenever a child has written."""
+        hub.add_reader(self._reader, self._read)
+
+    def stop(self, worker: Any) -> None:
+        """The last lines of the children."""
+        self._read()
+
+    terminate = stop
+
+    def _in_child(self, **_: Any) -> None:
+        if os.getpid() != self._parent:
+            signals.task_postrun.connect(self._send, weak=False)
+            signals.worker_process_shutdown.connect(self._send, weak=False)
+
+    def _send(self, **_: Any) -> None:
+        counts = ledger.drain()
+        if not counts:
+            return
+        try:
+            os.write(self._writer, encode(counts))
+        except OSError:
+            ledger.merge(counts)
+
+    def _read(self) -> None:
+        try:
+            while chunk := os.read(self._reader, 65_536):
+                self._rest += chunk
+        except BlockingIOError:
+            pass
+        *lines, self._rest = self._rest.split(b"\n")
+        for line in lines:
+            ledger.merge(decode(line))
+
+
+def encode(counts: Counts) -> bytes:
+    """One line for these counts."""
+    rows = [[cause, command, count] for (cause, command), count in counts.items()]
+    line = json.dumps(rows, separators=(",", ":")).encode() + b"\n"
+    if len(line) > ATOMIC:
+        raise OSError(f"{len(line)} bytes of counts are too many for one write")
+    return line
+
+
+def decode(line: bytes) -> Counts:
+    """The counts in a line."""
+    return Counts({(cause, command): n for cause, command, n in json.loads(line)})
