@@ -12,7 +12,6 @@ from smartworker import logs
 from smartworker.cron.registry import Jobs
 from smartworker.errors import SettingsError
 from smartworker.leash import die_with_parent
-from smartworker.settings import Settings, password_of
 
 READY_MADE = "smartworker.app:app"
 OUR_OPTIONS = {"-A": "app", "--app": "app", "--ready-file": "ready_file"}
@@ -36,9 +35,11 @@ def worker(arguments: tuple[str, ...]) -> None:
 
     options, rest = take_options(arguments)
     app = options.get("app", READY_MADE)
-    # Celery would wrap a wrong setting into a traceback; met here, it is a sentence.
-    if not {"--help", "--version"}.intersection(rest):
+    # Celery would answer with a traceback; met here, what is wrong is a sentence.
+    try:
         find_app(app)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(f"There is no Celery app at {app!r}: {error}.") from error
     if ready_file := options.get("ready_file"):
         signals.worker_ready.connect(
             lambda **_: Path(ready_file).touch(), weak=False, dispatch_uid="ready-file"
@@ -84,7 +85,13 @@ def web(host: str) -> None:
     """
     sys.path.insert(0, str(Path.cwd()))
     from smartworker.app import app, settings
+    from smartworker.worker.journal import secrets
 
+    if settings.redis_url is None:
+        raise SettingsError(
+            "REDIS_URL is not set: the web process could not queue anything. "
+            "`smartworker dev` brings a server along."
+        )
     try:
         from smartworker.web.app import create_app
         from smartworker.web.serve import serve
@@ -92,16 +99,8 @@ def web(host: str) -> None:
         raise SettingsError(
             f"The web process needs {error.name}: install smartworker[web]."
         ) from error
-    logs.configure(settings.log_format, secrets_of(settings))
+    logs.configure(settings.log_format, secrets(app))
     serve(create_app(app, settings, load_jobs(settings.tasks)), host, settings.port)
-
-
-def secrets_of(settings: Settings) -> set[str]:
-    """Everything in the settings that no log line may show."""
-    urls = (settings.redis_url, settings.result_url, settings.database_url)
-    passwords = {password_of(url) for url in urls if url}
-    tokens = {token.rpartition(":")[2] for token in settings.cron_tokens}
-    return {word for word in passwords | tokens | {settings.admin_token} if word}
 
 
 def load_jobs(modules: Iterable[str]) -> Jobs:

@@ -1,7 +1,8 @@
 """`smartworker status`: what the running workers say about themselves."""
 
 import json
-from datetime import datetime, timedelta
+import os
+from datetime import datetime, timedelta, tzinfo
 from itertools import chain
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from smartworker.durations import format_duration
 from smartworker.errors import SmartworkerError
+from smartworker.settings import Settings
 
 COMMAND = "smart_status"
 TIMES = {
@@ -27,7 +29,10 @@ class NoAnswer(SmartworkerError):
     """No worker answered."""
 
 
-@click.command(epilog="Exit statuses: 0 a worker answered, 1 none did.")
+@click.command(
+    short_help="Ask the running workers what they do and what it costs.",
+    epilog="Exit statuses: 0 a worker answered, 1 none did.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print facts for programs.")
 @click.option(
     "--timeout",
@@ -47,58 +52,62 @@ def status(as_json: bool, timeout: float) -> None:
     if as_json:
         click.echo(json.dumps(answers, indent=2))
         return
-    console = Console()
+    zone = Settings.from_environment(os.environ).windows.zone
     for answer in answers:
-        console.print(panel(answer))
+        Console().print(panel(answer, zone))
 
 
 def ask(timeout: float) -> list[dict[str, Any]]:
     """The answer of each worker, in the order of their names."""
     from smartworker.app import app
+    from smartworker.worker.program import check_broker
 
+    check_broker(app)
     answers = app.control.inspect(timeout=timeout)._request(COMMAND) or {}
     return [{"worker": name, **answer} for name, answer in sorted(answers.items())]
 
 
-def panel(answer: dict[str, Any]) -> Panel:
+def panel(answer: dict[str, Any], zone: tzinfo) -> Panel:
     """One worker for people."""
     if "error" in answer:
         text = f"No smartworker: it answers {str(answer['error'])!r}."
         return Panel(Text(text), title=Text(answer["worker"]), border_style="yellow")
     rows = Table.grid(padding=(0, 2))
-    for name, value in facts(answer):
+    for name, value in facts(answer, zone):
         rows.add_row(Text(name, style="bold"), Text(value))
-    parts = [rows, costs(answer["commands"])] if answer["commands"] else [rows]
-    return Panel(Group(*parts), title=Text(answer["worker"]), expand=False)
+    body = Group(rows, costs(answer["commands"], answer["billed"]))
+    return Panel(body, title=Text(answer["worker"]), expand=False)
 
 
-def facts(answer: dict[str, Any]) -> list[tuple[str, str]]:
+def facts(answer: dict[str, Any], zone: tzinfo) -> list[tuple[str, str]]:
     """The rows about time and connection."""
     poll = format_duration(timedelta(seconds=answer["poll_seconds"]))
     return [
         ("window", answer["window"] or "none is open"),
-        ("poll", f"every {poll}"),
-        *((label, shown_time(answer[name])) for name, label in TIMES.items()),
+        ("poll", f"every {poll}: {answer['reason']}"),
+        *((label, shown_time(answer[name], zone)) for name, label in TIMES.items()),
         ("doorbell", answer["doorbell"]),
         ("broker", answer["broker"]),
+        ("queues", ", ".join(answer["queues"])),
+        ("tasks held", str(answer["held"])),
     ]
 
 
-def costs(commands: dict[str, dict[str, int]]) -> Table:
-    """Commands by cause, with the sum that the bill shows."""
+def costs(commands: dict[str, dict[str, int]], billed: int) -> Table:
+    """Commands by cause since the start, with the sum that Upstash bills."""
     total = sum(chain.from_iterable(counts.values() for counts in commands.values()))
     table = Table(title="Redis commands", title_justify="left", show_footer=True)
     table.add_column("cause", footer="all")
     table.add_column("commands", footer=str(total), justify="right")
-    table.add_column("of them")
+    table.add_column("of them", footer=f"billed: {billed}")
     for cause, counts in sorted(commands.items()):
         names = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         table.add_row(cause, str(sum(counts.values())), names)
     return table
 
 
-def shown_time(text: str | None) -> str:
-    """A time with its zone as the worker gave it, without fractions; `-` for none."""
+def shown_time(text: str | None, zone: tzinfo) -> str:
+    """A moment on the clocks of the windows' zone; `-` for none."""
     if text is None:
         return "-"
-    return datetime.fromisoformat(text).isoformat(sep=" ", timespec="seconds")
+    return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"

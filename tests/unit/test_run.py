@@ -2,10 +2,11 @@
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from smartworker.cli.run import jobs_module, load_jobs, secrets_of, take_options
+from smartworker.cli.main import main
+from smartworker.cli.run import jobs_module, load_jobs, take_options
 from smartworker.errors import SettingsError
-from smartworker.settings import Settings
 
 
 def test_celery_options_pass_untouched() -> None:
@@ -28,6 +29,16 @@ def test_app_without_name_is_wrong_usage() -> None:
         take_options(("-A",))
 
 
+def test_missing_app_is_one_sentence() -> None:
+    """An app that is not there is a wrong setting, without a traceback."""
+    result = CliRunner().invoke(main, ["worker", "-A", "nowhere:app"])
+    assert result.exit_code == 78
+    assert result.output == (
+        "smartworker: There is no Celery app at 'nowhere:app': "
+        "No module named 'nowhere'.\n"
+    )
+
+
 def test_swim_jobs_are_found() -> None:
     """The module `jobs` beside the tasks declares the jobs, once."""
     tasks = "smartworker.examples.swim.tasks"
@@ -45,14 +56,3 @@ def test_missing_tasks_module_is_one_sentence() -> None:
     """A misspelled module is a wrong setting, not a traceback."""
     with pytest.raises(SettingsError, match=r"nowhere\.tasks"):
         load_jobs(["nowhere.tasks"])
-
-
-def test_secrets_are_collected() -> None:
-    """Passwords are taken out of URLs, tokens lose the name of their job."""
-    settings = Settings(
-        redis_url="redis://:pass%40word@127.0.0.1/0",
-        cron_tokens=("job:" + "t" * 40,),
-        admin_token="a" * 40,
-        database_url="postgresql://user:dbpass@127.0.0.1/x",
-    )
-    assert secrets_of(settings) == {"pass@word", "t" * 40, "a" * 40, "dbpass"}

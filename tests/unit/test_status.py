@@ -11,11 +11,15 @@ from smartworker.cli.main import main
 
 ANSWER = {
     "worker": "celery@box",
+    "queues": ["celery"],
+    "reason": "a window is open",
+    "held": 0,
+    "billed": 35,
     "window": "20:00-23:00",
     "poll_seconds": 30,
     "since": "2026-11-21T20:00:00-05:00",
     "until": "2026-11-21T23:00:00-05:00",
-    "last_poll": "2026-11-21T20:15:00.250000-05:00",
+    "last_poll": "2026-11-22T01:15:00.250000+00:00",
     "next_poll": None,
     "doorbell": "keyspace",
     "broker": "redis://127.0.0.1:6379/0",
@@ -33,7 +37,13 @@ def test_people_see_the_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The panel has the window, the interval, the times and the sum of commands."""
     result = run(monkeypatch, [ANSWER])
     assert result.exit_code == 0
-    for words in ("celery@box", "20:00-23:00", "every 30s", "20:15:00-05:00", "35"):
+    for words in (
+        "celery@box",
+        "20:00-23:00",
+        "every 30s",
+        "20:15:00 EST",
+        "billed: 35",
+    ):
         assert words in result.output
 
 
