@@ -34,7 +34,8 @@ def test_an_empty_environment_has_the_documented_defaults() -> None:
     """Nothing is needed to forecast a plan."""
     settings = read()
     assert settings == Settings()
-    assert settings.redis_url is settings.result_url is settings.lease is None
+    unset = (settings.redis_url, settings.result_url, settings.lease)
+    assert unset == (None, None, None)
     assert [span.name for span in settings.windows.spans] == ["20:00-23:00"]
     assert str(settings.windows.zone) == "America/New_York"
     assert settings.quiet_poll == timedelta(minutes=30)

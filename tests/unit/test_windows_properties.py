@@ -60,7 +60,7 @@ plans = st.lists(spans(), max_size=4).map(lambda found: Windows(tuple(found)))
 
 def key(window: Window | None) -> tuple[str, timedelta] | None:
     """What of a window matters to a change."""
-    return window and (window.name, window.poll)
+    return (window.name, window.poll) if window else None
 
 
 @settings(deadline=None, max_examples=300)
