@@ -1,0 +1,1 @@
+"""Books swim lanes for members when a facility releases its slots."""

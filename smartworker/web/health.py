@@ -1,0 +1,16 @@
+"""Is the process alive? Answered without a Redis command."""
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+
+def routes() -> APIRouter:
+    """`/livez`."""
+    router = APIRouter()
+
+    @router.api_route("/livez", methods=["GET", "HEAD"])
+    async def livez() -> JSONResponse:
+        """The process answers requests."""
+        return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+    return router
