@@ -147,6 +147,11 @@ class Channel(stock.Channel):
         self.connection.cycle.changed()
         return answer
 
+    def basic_qos(self, *args: Any, **kwargs: Any) -> None:
+        """Another prefetch limit: there may be room now."""
+        super().basic_qos(*args, **kwargs)
+        self.connection.cycle.wake()
+
     def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
         """One message if there is one, else None; at most 1 command per step."""
         got: list[Any] = []

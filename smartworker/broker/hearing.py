@@ -30,22 +30,21 @@ class Hearing:
         self.mode = "off"
         #: Broadcasts handed over so far.
         self.broadcasts = 0
-        self._found = False
         self._keys: dict[str, str] = {}
         self._database = 0
         self._spread = 0.0
         self._pops_before = 0
 
     def find_mode(self, transport: Any, channel: Any) -> None:
-        """Settle once how pushes will be heard. At most 2 commands, not billed."""
-        if self._found:
-            return
+        """Settle how pushes will be heard. At most 2 commands, not billed.
+
+        Before each new subscription: a server that restarted forgot its flags.
+        """
         asked = transport.doorbell
         self._database = channel.database
         self.mode = asked if asked in ("publish", "off") else "keyspace"
         if self.mode == "keyspace":
             self._ask_server(transport, channel, asked)
-        self._found = True
 
     def _ask_server(self, transport: Any, channel: Any, asked: str) -> None:
         try:

@@ -212,7 +212,8 @@ class Poller:
 
     def _subscribe(self) -> None:
         channel = self._channels[0]
-        self.hearing.find_mode(self._transport, channel)
+        if not self._doorbell.connected:
+            self.hearing.find_mode(self._transport, channel)
         keys = [source.queue_key for source in self._sources()]
         topics = [topic for c in self._channels for topic in c.fanout_topics()]
         self._doorbell.subscribe(

@@ -47,9 +47,12 @@ class Waiter(ResultConsumer):
     def start(self, initial_task_id: str, **kwargs: Any) -> None:
         """Begin to listen. At most 3 commands, 1 of them billed."""
         if self._pause is None:
-            rings = notifications.rings(self.backend.client)
-            self._pause = LOOK_AGAIN if rings else LOOK_AGAIN_DEAF
+            self._find_pause()
         super().start(initial_task_id, **kwargs)
+
+    def _find_pause(self) -> None:
+        rings = notifications.rings(self.backend.client)
+        self._pause = LOOK_AGAIN if rings else LOOK_AGAIN_DEAF
 
     def _consume_from(self, task_id: str) -> None:
         channel = self._channel_for(task_id)
@@ -69,6 +72,7 @@ class Waiter(ResultConsumer):
             self._pubsub = self.backend.client.pubsub(ignore_subscribe_messages=True)
             self.subscribed_to -= self._pending_unsubscribe
             self._pending_unsubscribe.clear()
+            self._find_pause()
             with because("wait"):
                 for channel in self.subscribed_to:
                     self._pubsub.subscribe(channel)
