@@ -8,7 +8,8 @@ def routes() -> APIRouter:
     """`/livez`."""
     router = APIRouter()
 
-    @router.api_route("/livez", methods=["GET", "HEAD"])
+    @router.head("/livez", include_in_schema=False)
+    @router.get("/livez")
     async def livez() -> JSONResponse:
         """The process answers requests."""
         return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})

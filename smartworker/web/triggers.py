@@ -80,8 +80,8 @@ class Triggers:
         if _token_in_query(request, self.tokens, name):
             raise Problem(
                 400,
-                "A token in the address ends up in logs: send it as the header "
-                "`Authorization: Bearer ...`, and replace this one.",
+                "A token in the address ends up in logs: send it in the "
+                "Authorization header, and replace this one.",
             )
         if not self.tokens:
             raise Problem(
@@ -92,8 +92,7 @@ class Triggers:
         if not self.tokens.allow(name, _presented(request)):
             raise Problem(
                 401,
-                "This job needs a valid token in the header "
-                "`Authorization: Bearer ...`.",
+                "The Authorization header carries no token that is valid for this job.",
                 {"WWW-Authenticate": 'Bearer realm="smartworker"'},
             )
         try:

@@ -402,6 +402,44 @@ def test_health_costs_no_command(site: Site, redis: Redis) -> None:
     assert commands(redis) == before
 
 
+def test_the_description_of_the_api_is_there(site: Site) -> None:
+    """OpenAPI, made without a warning."""
+    paths = site.get("/openapi.json").json()["paths"]
+    assert {"/api/cron/{job}", "/api/tasks/{task_id}", "/livez"} <= set(paths)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
+        b"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused(site: Site, request_bytes: bytes) -> None:
+    """Also TLS on the plain port: 400, and the server lives."""
+    with socket.create_connection(("127.0.0.1", site.port), timeout=5) as raw:
+        raw.sendall(request_bytes)
+        assert raw.recv(1024).startswith(b"HTTP/1.1 400 ")
+    assert site.get("/livez").status_code == 200
+
+
+def test_a_client_that_goes_away_is_no_trouble(site: Site, redis: Redis) -> None:
+    """Half a body queues nothing."""
+    head = (
+        f"POST {SWIM} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"
+        f"Authorization: Bearer {TOKEN}\r\n\r\nhalf"
+    )
+    with socket.create_connection(("127.0.0.1", site.port), timeout=5) as raw:
+        raw.sendall(head.encode())
+        raw.shutdown(socket.SHUT_WR)
+        raw.recv(1024)
+    assert site.get("/livez").status_code == 200
+    assert redis.llen("celery") == 0
+
+
 def test_a_broker_that_is_away_is_a_quick_503() -> None:
     """For many callers at once, while health checks go on."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -430,6 +468,24 @@ def test_a_broker_that_is_silent_is_a_503(monkeypatch: pytest.MonkeyPatch) -> No
             for response in (site.post(SWIM), site.get(f"/api/tasks/{uuid4()}")):
                 problem(response, 503)
                 assert response.elapsed < timedelta(seconds=2)
+
+
+def test_a_fault_of_our_own_tells_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """500 with a sentence; the details are for the log."""
+
+    def fail(_now: datetime) -> None:
+        raise RuntimeError("inner secret")
+
+    monkeypatch.setattr("smartworker.web.triggers.run_at", fail)
+    assert "inner secret" not in str(problem(site.post(SWIM), 500))
+
+
+def test_a_taken_port_is_a_sentence(site: Site) -> None:
+    """It names the variable and the number."""
+    with pytest.raises(SettingsError, match=f"PORT is {site.port}"):
+        listen("127.0.0.1", site.port)
 
 
 def test_each_call_is_one_log_line(
