@@ -74,6 +74,7 @@ def configure(
         foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _drop_colours,
             structlog.processors.format_exc_info,
             Redactor(secrets),
             last,
@@ -85,6 +86,14 @@ def configure(
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
+
+
+def _drop_colours(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """uvicorn says everything twice, the second time with escape codes."""
+    event.pop("color_message", None)
+    return event
 
 
 def get_logger(name: str) -> Any:

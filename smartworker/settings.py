@@ -140,8 +140,8 @@ def check_url(name: str, url: str) -> None:
     cut = "@" in parts.path + parts.query
     if not host or cut or parts.fragment or parts.path.count("/") > 1:
         raise SettingsError(
-            f"{name} has no host or port that can be read: write the characters @ : / # ? % "
-            "of the password percent-encoded, such as %40 for @."
+            f"{name} has no host or port that can be read: write the characters "
+            "@ : / # ? % of the password percent-encoded, such as %40 for @."
         )
     if port is None and ":" in parts.netloc.rpartition("@")[2].rpartition("]")[2]:
         raise SettingsError(f"{name} has no port that can be read: write it as :6379.")

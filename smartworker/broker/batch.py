@@ -44,6 +44,8 @@ class _MergedPushes:
 class PublishBatch(stock.PublishBatch):
     """kombu's batch over merged pushes."""
 
+    pipeline: Any
+
     def __init__(self, channel: Any, max_size: int) -> None:
         super().__init__(channel, max_size)
         self.pipeline = _MergedPushes(channel, self.pipeline)

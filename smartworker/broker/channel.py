@@ -65,6 +65,7 @@ class Channel(stock.Channel):
     socket_keepalive = True
     socket_keepalive_options = keepalive_options()
     health_check_interval = 0
+    keyprefix_fanout: str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._held: dict[str, Delivery] = {}

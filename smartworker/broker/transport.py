@@ -15,6 +15,7 @@ class Transport(stock.Transport):
     """What `redis://` and `rediss://` mean after `smartworker.setup(app)`."""
 
     Channel = Channel
+    polling_interval: float | None
     #: Servers that do not ring by themselves, found out once per process.
     _silent_servers: ClassVar[dict[str, bool]] = {}
 

@@ -20,14 +20,10 @@ _started: dict[str, float] = {}
 def connect(app: Any) -> None:
     """Log as JSON from now on, for workers of this app and what their tasks do."""
 
-    def configure(loglevel: Any = None, **_: Any) -> None:
-        logs.configure(
-            app.smartworker.log_format, secrets(app), loglevel or logging.INFO
-        )
-        for name in TALKATIVE:
-            logging.getLogger(name).setLevel(logging.WARNING)
+    def on_setup(loglevel: Any = None, **_: Any) -> None:
+        configure(app, loglevel or logging.INFO)
 
-    signals.setup_logging.connect(configure, weak=False, dispatch_uid=id(app))
+    signals.setup_logging.connect(on_setup, weak=False, dispatch_uid=id(app))
     for signal, handler in (
         (signals.worker_shutting_down, _stopping),
         (signals.task_prerun, _start),
@@ -36,6 +32,13 @@ def connect(app: Any) -> None:
         (signals.task_retry, _retry),
     ):
         signal.connect(handler, weak=False, dispatch_uid=handler.__qualname__)
+
+
+def configure(app: Any, level: int | str = logging.INFO) -> None:
+    """Send the lines of this process where and how the settings say."""
+    logs.configure(app.smartworker.log_format, secrets(app), level)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def secrets(app: Any) -> list[str]:

@@ -8,6 +8,7 @@ from celery.apps.worker import Worker as CeleryWorker
 from smartworker.errors import SettingsError, SmartworkerError
 from smartworker.settings import check_url
 from smartworker.store.client import RedisError, explain
+from smartworker.worker import journal
 
 #: What these cost: 143,000 commands a day, for news that nobody reads.
 SILENCED = {
@@ -22,6 +23,8 @@ class Worker(CeleryWorker):
 
     def on_before_init(self, quiet: bool = False, **kwargs: Any) -> None:
         """Refuse to start where the broker cannot work: one sentence, no traceback."""
+        # Before Celery does: it may warn about root, in several lines.
+        journal.configure(self.app)
         as_json = self.app.smartworker.log_format == "json"
         super().on_before_init(quiet=quiet or as_json, **kwargs)
         try:

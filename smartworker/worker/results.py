@@ -30,6 +30,8 @@ class Waiter(ResultConsumer):
     are ours. A subscription is hung up, not cancelled: that costs no command.
     """
 
+    _pubsub: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ids: dict[str, str] = {}
