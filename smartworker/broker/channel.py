@@ -9,6 +9,7 @@ from kombu.transport import virtual
 from kombu.transport.virtual.base import queue_declare_ok_t
 
 from smartworker.broker.batch import PublishBatch
+from smartworker.broker.bindings import Bindings
 from smartworker.broker.courier import Source
 from smartworker.logs import get_logger
 from smartworker.store import keys
@@ -24,6 +25,10 @@ from smartworker.store.meter import because
 from smartworker.store.queues import Delivery
 
 log = get_logger(__name__)
+
+#: A property of every message that we publish: its sender hears of the result by
+#: itself, where a stock sender waits for a PUBLISH.
+OUR_MARK = "smartworker"
 
 _tags = itertools.count(1)
 
@@ -70,6 +75,7 @@ class Channel(stock.Channel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._held: dict[str, Delivery] = {}
         self._receivers: dict[str, tuple[Any, bool]] = {}
+        self._bindings = Bindings()
         with because("boot"):
             super().__init__(*args, **kwargs)
         # kombu fills in the database where it makes a pool; ours is made only once.
@@ -144,6 +150,7 @@ class Channel(stock.Channel):
     ) -> Any:
         """Start taking from `queue`."""
         self._receivers[queue] = (callback, no_ack)
+        self._write_bindings()
         answer = super().basic_consume(queue, no_ack, callback, consumer_tag, **kwargs)
         self.connection.cycle.changed()
         return answer
@@ -186,6 +193,12 @@ class Channel(stock.Channel):
         """Broadcasts come through the doorbell's subscription."""
 
     # -- publishing --------------------------------------------------------------
+
+    def basic_publish(self, message: Any, *args: Any, **kwargs: Any) -> Any:
+        """Publish a message; what was declared before is known by then."""
+        self._write_bindings()
+        message["properties"][OUR_MARK] = True
+        return super().basic_publish(message, *args, **kwargs)
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         with because("publish"):
@@ -233,22 +246,33 @@ class Channel(stock.Channel):
             # Nothing on the server, so nothing there to keep from expiring.
             self._expires.pop(queue, None)
             return
-        if self._is_plain(exchange, routing_key) and queue == routing_key:
+        if queue == routing_key and self._is_plain(exchange, routing_key):
             return
-        with because("boot"):
-            super()._queue_bind(exchange, routing_key, pattern, queue)
-        # Just written: the next refresh is due in a while, not at once.
-        self._binding_expiry_refreshed_at = self._bindings_swept_at = monotonic()
+        if queue in self._expires:
+            with because("control"):
+                super()._queue_bind(exchange, routing_key, pattern, queue)
+            # Just written: the next refresh is due in a while, not at once.
+            self._binding_expiry_refreshed_at = self._bindings_swept_at = monotonic()
+            return
+        member = self.sep.join([routing_key or "", pattern or "", queue or ""])
+        self._bindings.add(self.keyprefix_queue % exchange, member)
+        # The second set keeps kombu's sweep from dropping the first.
+        self._bindings.add(self.keyprefix_binding_permanent % exchange, member)
+
+    def _write_bindings(self) -> None:
+        self._bindings.write(self._create_client())
 
     def _is_plain(self, exchange: str, routing_key: str) -> bool:
         """Celery's default: a direct exchange of the queue's own name."""
         return exchange == routing_key and self.typeof(exchange).type == "direct"
 
     def _lookup(self, exchange: str, routing_key: str, default: Any = None) -> Any:
-        if exchange and self._is_plain(exchange, routing_key):
-            return [routing_key]
         with because("control"):
-            return super()._lookup(exchange, routing_key, default)
+            queues = super()._lookup(exchange, routing_key, default)
+        if exchange and self._is_plain(exchange, routing_key):
+            # Its binding is never written.
+            return list(dict.fromkeys([routing_key, *queues]))
+        return queues
 
     def _delete(
         self,
@@ -298,5 +322,6 @@ class Channel(stock.Channel):
     def close(self) -> None:
         """Finish what is finished, give back the rest."""
         if not self.closed and self.connection is not None:
+            self._write_bindings()
             self.connection.cycle.flush()
         super().close()

@@ -52,8 +52,10 @@ class Hearing:
         except ResponseError as error:
             # Asked for by name: the operator may have set the flags by other means.
             self.mode = "keyspace" if asked == "keyspace" else "publish"
+            transport.remember(rings=False)
             log.warning("doorbell_refused", mode=self.mode, error=str(error))
         else:
+            transport.remember(rings=True)
             log.info(
                 "doorbell_ready",
                 mode=self.mode,

@@ -46,11 +46,13 @@ class Transport(stock.Transport):
         """Whether a producer has to ring; found out once per server."""
         if self.doorbell != "auto":
             return self.doorbell == "publish"
-        server = self.client.as_uri()
-        if server not in self._silent_servers:
-            rings = notifications.rings(self.plain_client(channel))
-            self._silent_servers[server] = not rings
-        return self._silent_servers[server]
+        if self.client.as_uri() not in self._silent_servers:
+            self.remember(rings=notifications.rings(self.plain_client(channel)))
+        return self._silent_servers[self.client.as_uri()]
+
+    def remember(self, *, rings: bool) -> None:
+        """Whether the server rings by itself, for all connections to it."""
+        self._silent_servers[self.client.as_uri()] = not rings
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Run from Celery's loop instead of being asked."""

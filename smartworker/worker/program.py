@@ -25,13 +25,13 @@ class Worker(CeleryWorker):
         """Refuse to start where the broker cannot work: one sentence, no traceback."""
         # Before Celery does: it may warn about root, in several lines.
         journal.configure(self.app)
-        as_json = self.app.smartworker.log_format == "json"
-        super().on_before_init(quiet=quiet or as_json, **kwargs)
         try:
             check_broker(self.app)
         except SmartworkerError as error:
             sys.stderr.write(f"smartworker: {error}\n")
             raise SystemExit(error.exit_status) from None
+        as_json = self.app.smartworker.log_format == "json"
+        super().on_before_init(quiet=quiet or as_json, **kwargs)
 
     def prepare_args(self, **kwargs: Any) -> dict[str, Any]:
         """The worker's options, with everything off that polls or chatters."""

@@ -7,6 +7,7 @@ from celery import states
 from celery.backends.redis import RedisBackend, ResultConsumer
 from kombu.utils.encoding import bytes_to_str
 
+from smartworker.broker.channel import OUR_MARK
 from smartworker.clock import system_clock
 from smartworker.store import keys, notifications
 from smartworker.store.client import (
@@ -160,20 +161,27 @@ class Backend(RedisBackend):
         request: Any = None,
         **kwargs: Any,
     ) -> Any:
-        # Only a message that came before can have left a SUCCESS to protect.
         info = getattr(request, "delivery_info", None) or {}
+        marks = getattr(request, "properties", None) or {}
+        key = self.get_key_for_task(task_id)
         with because("result"):
-            if info.get("redelivered"):
-                return super()._store_result(
-                    task_id, result, state, traceback, request, **kwargs
-                )
+            # Only a message that came before can have left a SUCCESS to protect.
+            if info.get("redelivered") and self._is_done(key):
+                return result
             meta = self._get_result_meta(
                 result=result, state=state, traceback=traceback, request=request
             )
             meta["task_id"] = bytes_to_str(task_id)
-            key = self.get_key_for_task(task_id)
-            self._set_with_state(key, self.encode(meta), state)
+            encoded = self.encode(meta)
+            self._set_with_state(key, encoded, state)
+            if OUR_MARK not in marks:
+                # A stock sender may be waiting, and it listens to nothing else.
+                self.client.publish(key, encoded)
         return result
+
+    def _is_done(self, key: bytes) -> bool:
+        stored = self.get(key)
+        return bool(stored) and self.decode_result(stored)["status"] == states.SUCCESS
 
     def _set(self, key: str, value: Any, expires: int | None = None) -> None:
         seconds = self.expires if expires is None else expires
