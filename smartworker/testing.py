@@ -55,8 +55,10 @@ class _Timer:
 class ManualHub:
     """The part of kombu's event loop that the poller uses, on a manual clock."""
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: ManualClock, patience: float = 0.002) -> None:
         self.clock = clock
+        #: Real seconds that a server may take to answer before time goes on.
+        self.patience = patience
         self._timers: list[tuple[float, int, _Timer]] = []
         self._readers: dict[int, Callable[[], None]] = {}
         self._order = itertools.count()
@@ -76,16 +78,12 @@ class ManualHub:
         heapq.heappush(self._timers, (due, next(self._order), timer))
         return timer
 
-    def settle(self, wait: float = 0.0) -> None:
-        """Call all readers until nothing more can be read.
-
-        `wait`: real seconds to wait for the first sign of a server.
-        """
+    def settle(self) -> None:
+        """Call all readers until nothing more can be read."""
         for _ in range(10_000):
-            ready = select.select(list(self._readers), [], [], wait)[0]
+            ready = select.select(list(self._readers), [], [], self.patience)[0]
             if not ready:
                 return
-            wait = 0.0
             for number in ready:
                 self._readers.get(number, _nothing)()
         raise SmartworkerError("The loop never comes to rest.")

@@ -1,0 +1,227 @@
+"""The README as a new user follows it: every command and every snippet is run."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line.removeprefix("$ ")
+    for kind, block in BLOCKS
+    if kind == "console"
+    for line in block.splitlines()
+    if line.startswith("$ ")
+]
+(SNIPPET,) = [block for kind, block in BLOCKS if kind == "python"]
+BIN = str(Path(sys.executable).parent)
+
+pytestmark = pytest.mark.slow
+
+#: Runs everything, this test included.
+OURSELVES = ["make test"]
+PLAN = [
+    line for line in COMMANDS if line.startswith(("smartworker w", "smartworker si"))
+]
+PLAN = [
+    line
+    for line in PLAN
+    if not line.startswith(("smartworker web", "smartworker work"))
+]
+
+
+def test_every_command_has_its_test():
+    """A command that is added to the README must be run below."""
+    tried = [line for line in COMMANDS if line.startswith(("make run", "curl "))]
+    shop = [line for line in COMMANDS if "-A shop" in line]
+    live = [
+        "smartworker status",
+        "smartworker web",
+        "smartworker worker --loglevel info",
+    ]
+    assert sorted(COMMANDS) == sorted([*OURSELVES, *PLAN, *tried, *shop, *live])
+    assert {kind for kind, _ in BLOCKS} == {"console", "python"}
+
+
+@pytest.mark.parametrize("command", PLAN)
+def test_the_plan_commands_answer(command, tmp_path):
+    """No server, no settings: they answer and exit 0."""
+    done = run(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "30" in done.stdout
+    if "--json" in command:
+        assert json.loads(done.stdout)["poll_seconds"] == 1800
+
+
+def test_the_snippet_is_a_working_worker(tmp_path, redis_url):
+    """The nine lines, the worker command, and the question to the worker."""
+    (tmp_path / "shop.py").write_text(SNIPPET)
+    start, ask = [line for line in COMMANDS if "-A shop" in line]
+    worker = spawn(start.partition(" ")[2], tmp_path, REDIS_URL=redis_url)
+    try:
+        code = "from shop import add; print(add.delay(2, 3).get(timeout=30))"
+        done = run(f"python -c '{code}'", tmp_path, REDIS_URL=redis_url)
+        assert done.stdout.strip() == "5", done.stderr
+        done = run(ask, tmp_path, REDIS_URL=redis_url)
+        assert done.returncode == 0, done.stderr
+        assert "poll_seconds" in done.stdout
+    finally:
+        worker.terminate()
+        status = worker.wait(20)
+    assert status == 0
+
+
+def test_the_deployed_processes_work_together(tmp_path, redis_url):
+    """The two lines of the Procfile, and `smartworker status`."""
+    token = "t" * 32
+    settings = {
+        "REDIS_URL": redis_url,
+        "PORT": str(free_port()),
+        "SMARTWORKER_CRON_TOKENS": token,
+        "SWIM_FACILITY_URL": "http://127.0.0.1:1",
+    }
+    procfile = (ROOT / "Procfile").read_text().splitlines()
+    commands = [line.partition(": ")[2] for line in procfile]
+    assert all(command in COMMANDS for command in commands)
+    started = [spawn(command, tmp_path, **settings) for command in commands]
+    try:
+        address = f"http://127.0.0.1:{settings['PORT']}"
+        eventually(lambda: fetch(f"{address}/livez"))
+        eventually(
+            lambda: run("smartworker status", tmp_path, **settings).returncode == 0
+        )
+        status = run("smartworker status", tmp_path, **settings)
+        assert "keyspace" in status.stdout, status.stderr
+        answer = fetch(
+            "-X",
+            "POST",
+            "-H",
+            f"Authorization: Bearer {token}",
+            f"{address}/api/cron/schedule-swim-lanes",
+        )
+        assert json.loads(answer)["status"] == "accepted"
+    finally:
+        for process in started:
+            process.terminate()
+        web, worker = [process.wait(20) for process in started]
+    assert (web, worker) == (-signal.SIGTERM, 0)
+
+
+def test_make_run_and_its_three_curl_lines(tmp_path):
+    """`make run`, the three lines as printed in the README, and Ctrl-C."""
+    port = str(free_port())
+    output = tmp_path / "out"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            ["make", "run"],
+            cwd=ROOT,
+            env={**environment(tmp_path), "PORT": port, "TMPDIR": str(tmp_path)},
+            stdout=file,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    try:
+        eventually(lambda: output.read_text().count("  curl ") == 3, 120)
+        token = re.findall(r"Bearer ([^']+)'", output.read_text())[0]
+        trigger, status, alive = [line for line in COMMANDS if line.startswith("curl ")]
+        here = f"127.0.0.1:{port}"
+
+        def ask(line: str) -> dict:
+            line = line.replace("127.0.0.1:8000", here).replace("<token>", token)
+            return json.loads(fetch(*shlex.split(line)[1:]))
+
+        accepted = ask(trigger)
+        assert list(accepted) == fields_shown_after(trigger)
+        status = status.replace("<task_id>", accepted["task_id"])
+        eventually(lambda: ask(status)["state"] == "SUCCESS")
+        result = ask(status)["result"]
+        assert result["message"] in README
+        assert result["summary"] == {"total_processed": 2, "successful": 2, "failed": 0}
+        assert ask(alive) == {"status": "ok"}
+        assert json.dumps(ask(alive), separators=(",", ":")) in README
+    finally:
+        begun = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(20)
+    assert time.monotonic() - begun < 6
+
+
+def fields_shown_after(command: str) -> list[str]:
+    """The keys of the JSON that the README shows as the answer to a command."""
+    return re.findall(
+        r'"(\w+)":', README.partition(command + "\n")[2].partition("\n")[0]
+    )
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """What a fresh shell has: none of our settings."""
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SMARTWORKER_", "REDIS_", "UPSTASH_", "SWIM_"))
+        and name not in ("PORT", "DATABASE_URL", "COLUMNS")
+    }
+    path = f"{BIN}{os.pathsep}{clean['PATH']}"
+    return {**clean, "PATH": path, "PYTHONPATH": str(directory)}
+
+
+def run(
+    command: str, directory: Path, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """A command line, to its end."""
+    return subprocess.run(
+        shlex.split(command),
+        cwd=directory,
+        env={**environment(directory), **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def spawn(command: str, directory: Path, **settings: str) -> subprocess.Popen[bytes]:
+    """A command line that goes on."""
+    return subprocess.Popen(
+        shlex.split(command),
+        cwd=directory,
+        env={**environment(directory), **settings},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def fetch(*arguments: str) -> str:
+    """What curl prints; empty if it fails."""
+    done = subprocess.run(
+        ["curl", "-s", "-m", "10", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def eventually(condition, seconds: float = 40) -> None:
+    """Until it is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never became true"
+        time.sleep(0.1)

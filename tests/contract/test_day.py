@@ -1,0 +1,72 @@
+"""A whole day of a worker's poller on a real server, in an instant."""
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from celery import Celery
+from kombu import Consumer, Queue
+
+import smartworker
+from smartworker.broker.poller import Poller
+from smartworker.policy import Policy
+from smartworker.settings import Settings
+from smartworker.store.meter import UNBILLED, ledger
+from smartworker.testing import ManualClock, ManualHub
+from smartworker.worker.pacer import Pacer
+
+
+def billed(url):
+    """What the server counted, without the free and this client's own."""
+    with redis.Redis.from_url(url) as client:
+        stats = client.info("commandstats")
+    return {
+        name.removeprefix("cmdstat_"): row["calls"]
+        for name, row in stats.items()
+        if name.removeprefix("cmdstat_").partition("|")[0] not in {*UNBILLED, "client"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("day", "polls"),
+    [("2026-06-10", 402), ("2026-03-08", 400), ("2026-11-01", 404)],
+)
+def test_a_day_costs_what_the_plan_says(redis_url, day, polls):
+    """Local midnight to local midnight in New York; nothing but EXISTS is sent."""
+    settings = Settings(redis_url=redis_url)
+    app = smartworker.setup(Celery("day"), settings)
+    midnight = settings.windows.midnight
+    date = datetime.fromisoformat(day).date()
+    begin, end = midnight(date), midnight(date + timedelta(days=1))
+    clock = ManualClock(begin.astimezone(UTC))
+    hub = ManualHub(clock)
+    with app.connection_for_read() as connection:
+        transport = connection.transport
+        poller = Poller(transport, clock=clock, rng=random.Random(1))
+        transport.cycle = poller
+        channel = connection.default_channel
+        queues = [Queue(f"queue{n}", routing_key=f"queue{n}") for n in range(7)]
+        with Consumer(channel, queues, callbacks=[print]):
+            poller.attach(hub)
+            pacer = Pacer(
+                Policy(settings.windows, settings.quiet_poll),
+                clock,
+                poller.set_interval,
+                ledger.billed,
+            )
+
+            def turn():
+                decision = pacer.adjust()
+                hub.call_later((decision.until - clock.now()).total_seconds(), turn)
+
+            turn()
+            before = billed(redis_url)
+            hub.run((end - begin).total_seconds() - 0.001)
+            after = billed(redis_url)
+    spent = {name: n - before.get(name, 0) for name, n in after.items()}
+    spent = {name: n for name, n in spent.items() if n}
+    assert spent.pop("subscribe") == 1
+    # The first gap after each of the three changes is drawn at random.
+    assert spent == {"exists": pytest.approx(polls, abs=2)}
+    assert poller.state == "connected"
