@@ -22,14 +22,14 @@ class _MergedPushes:
     def execute(self) -> Any:
         """Send all: 1 command per key, and 1 more where the producer must ring."""
         pushes, self._pushes = self._pushes, {}
+        must_ring = self._channel.must_ring()
         for key, values in pushes.items():
             self._pipeline.lpush(key, *values)
         with because("publish"):
             answer = self._pipeline.execute()
-            if self._channel.must_ring():
-                for key, values in pushes.items():
-                    prefixed = self._channel.global_keyprefix + key
-                    self._channel.ring(prefixed, len(values))
+        if must_ring:
+            for key, values in pushes.items():
+                self._channel.ring(self._channel.global_keyprefix + key, len(values))
         return answer
 
     def reset(self) -> None:

@@ -1,6 +1,7 @@
 """kombu's channel on our terms: nothing is popped, nothing is asked in vain."""
 
 import itertools
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -10,11 +11,12 @@ from kombu.transport.virtual.base import queue_declare_ok_t
 
 from smartworker.broker.batch import PublishBatch
 from smartworker.broker.bindings import Bindings
-from smartworker.broker.courier import Source
+from smartworker.broker.courier import Source, Unreadable
 from smartworker.logs import get_logger
 from smartworker.store import keys
 from smartworker.store.client import (
     COMMAND_TIMEOUT,
+    LOST,
     MeteredConnection,
     MeteredSSLConnection,
     connection_options,
@@ -117,12 +119,18 @@ class Channel(stock.Channel):
         return None if estimate is None else int(estimate)
 
     def receive(self, source: Source, delivery: Delivery, payload: Any) -> None:
-        """Hold a message and hand it to whoever consumes its queue."""
+        """Hold a message and hand it to whoever consumes its queue.
+
+        Raises Unreadable before it holds anything.
+        """
+        callback, no_ack = self._receivers[source.queue]
         # A tag of our own: two copies of one message may carry the same one.
         tag = f"{self.channel_id}.{next(_tags)}"
-        payload["properties"]["delivery_tag"] = tag
-        callback, no_ack = self._receivers[source.queue]
-        message = self.Message(payload, channel=self)
+        try:
+            payload["properties"]["delivery_tag"] = tag
+            message = self.Message(payload, channel=self)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise Unreadable(f"{type(error).__name__}: {error}") from error
         if not no_ack:
             self._held[tag] = delivery
             self.qos.append(message, tag)
@@ -141,9 +149,11 @@ class Channel(stock.Channel):
 
     def give_back(self, tags: list[str], *, to_end: bool = False) -> None:
         """Return held messages to their queues."""
-        found = [self._held.pop(tag) for tag in tags if tag in self._held]
+        found = {tag: self._held[tag] for tag in tags if tag in self._held}
         if found:
-            self.connection.cycle.courier.give_back(found, to_end=to_end)
+            self.connection.cycle.courier.give_back([*found.values()], to_end=to_end)
+        for tag in found:
+            del self._held[tag]
 
     def basic_consume(
         self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **kwargs: Any
@@ -201,12 +211,14 @@ class Channel(stock.Channel):
         return super().basic_publish(message, *args, **kwargs)
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+        # A batch rings by itself, once per queue. Asked before the push: an error
+        # after it would make kombu push again.
+        must_ring = "_publish_batch" not in kwargs and self.must_ring()
         with because("publish"):
             super()._put(queue, message, **kwargs)
-            # A batch rings by itself, once per queue.
-            if "_publish_batch" not in kwargs and self.must_ring():
-                step = self._get_message_priority(message, reverse=False)
-                self.ring(self.key_for(queue, step), 1)
+        if must_ring:
+            step = self._get_message_priority(message, reverse=False)
+            self.ring(self.key_for(queue, step), 1)
 
     def _put_fanout(self, *args: Any, **kwargs: Any) -> None:
         with because("control"):
@@ -221,9 +233,12 @@ class Channel(stock.Channel):
         return bool(self.connection.must_ring(self))
 
     def ring(self, queue_key: str, count: int) -> None:
-        """Tell the workers of a push that the server does not tell of."""
-        client = self.connection.plain_client(self)
-        client.publish(keys.bell(queue_key), count)
+        """Tell the workers of a push that the server does not tell of.
+
+        A bell is a hint: that it is lost is no error of the publisher.
+        """
+        with suppress(*LOST), because("publish"):
+            self.connection.plain_client(self).publish(keys.bell(queue_key), count)
 
     # -- declaring ---------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from kombu.utils.json import loads
 
 from smartworker.broker.bells import Bells
+from smartworker.errors import SmartworkerError
 from smartworker.logs import get_logger
 from smartworker.store.client import LOST
 from smartworker.store.queues import Delivery, Exchange, Queues, Take
@@ -17,6 +18,10 @@ log = get_logger(__name__)
 
 #: Most messages taken in one round trip where the consumer sets no limit.
 MOST_AT_ONCE = 64
+
+
+class Unreadable(SmartworkerError):
+    """A message is not what a message must be."""
 
 
 class Consumer(Protocol):
@@ -55,7 +60,7 @@ class Courier:
         #: Bells answered too late: somebody else had taken the message.
         self.misled = 0
         self._finished: list[Delivery] = []
-        self._unreadable: set[Delivery] = set()
+        self._unreadable: list[Delivery] = []
         # Keys of a take whose answer never came: messages may lie in flight.
         self._doubtful: set[str] = set()
 
@@ -73,17 +78,22 @@ class Courier:
         if self._finished:
             self._settle(self._exchange([]), [])
 
-    def read_back(self, held: Iterable[Delivery]) -> int:
-        """Hand over what the server moved in a take whose answer was lost."""
+    def missing(self, held: Iterable[Delivery]) -> list[Delivery]:
+        """What the server moved in a take whose answer was lost. 1 command per key."""
         if not self._doubtful:
-            return 0
+            return []
         known = [*held, *self._finished, *self._unreadable]
         found = self.queues.unheld(self._doubtful, known)
         self._doubtful.clear()
+        return found
+
+    def adopt(self, deliveries: Sequence[Delivery]) -> None:
+        """Hand over messages that are in flight already."""
         by_key = {source.queue_key: source for source in self._sources()}
-        for delivery in found:
-            self.hand_over(by_key.get(delivery.queue_key), delivery)
-        return len(found)
+        _all(
+            lambda found: self.hand_over(by_key.get(found.queue_key), found),
+            deliveries,
+        )
 
     def give_back(self, deliveries: list[Delivery], *, to_end: bool = False) -> None:
         """Return held messages to their queues, after finishing what is finished."""
@@ -146,26 +156,33 @@ class Courier:
             raise exchange.error
 
     def hand_over(self, source: Source | None, delivery: Delivery) -> None:
-        """Read a message and give it to its consumer."""
-        try:
-            payload = loads(delivery.raw)
-            payload["properties"]["delivery_info"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            self._park(delivery, error)
-            return
-        if source is not None:
-            self.brought += 1
-            source.consumer.receive(source, delivery, payload)
+        """Read a message and give it to its consumer.
 
-    def _park(self, delivery: Delivery, error: Exception) -> None:
-        """What cannot be read stays in flight; nothing is thrown away."""
-        self._unreadable.add(delivery)
-        log.error(
-            "message_unreadable",
-            queue=delivery.queue_key,
-            error=f"{type(error).__name__}: {error}"[:200],
-            size=len(delivery.raw),
-        )
+        What cannot be read stays in flight, and so does a message whose consumer
+        has gone; nothing is thrown away.
+        """
+        if source is None:
+            return
+        try:
+            payload = _read(delivery.raw)
+            source.consumer.receive(source, delivery, payload)
+        except Unreadable as error:
+            self._unreadable.append(delivery)
+            log.error(
+                "message_unreadable",
+                queue=delivery.queue_key,
+                error=str(error)[:200],
+                size=len(delivery.raw),
+            )
+        else:
+            self.brought += 1
+
+
+def _read(raw: bytes) -> Any:
+    try:
+        return loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
 def _by_consumer(

@@ -301,14 +301,15 @@ class Poller:
             self._hang_up()
             self._transport.disconnect_pool()
             self._prepare()
-            found = self.courier.read_back(self.held())
-            self._bring()
+            found = self.courier.missing(self.held())
         except (*LOST, RedisError) as error:
             self._cancel_timer()
             self._cancel_timer = self._loop.later(outage.failed(error), self._retry)
         else:
             self._outage = None
-            outage.over(self._clock.monotonic(), found)
+            outage.over(self._clock.monotonic(), len(found))
+            self.courier.adopt(found)
+            self._guarded(self._bring)
 
     def _hang_up(self) -> None:
         self._changed = True
