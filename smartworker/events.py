@@ -77,11 +77,6 @@ EVENTS = {
             "A finished message was not in the in-flight list any more.",
         ),
         Event(
-            "task_received",
-            ("task_id", "task"),
-            "A worker took a task.",
-        ),
-        Event(
             "task_started",
             ("task_id", "task", "job", "trigger_id"),
             "A task began to run.",

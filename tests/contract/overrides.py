@@ -1,0 +1,121 @@
+"""Private or undocumented names of kombu, Celery, redis-py and APScheduler we rely on.
+
+`module:Class.name` -> its arguments, or None for what is no function. Where a new
+release changes one, look at the class of ours that overrides or touches it.
+"""
+
+OVERRIDES: dict[str, str | None] = {
+    # smartworker/broker/channel.py, overridden
+    "kombu.transport.redis:Channel._after_fork": "(self)",
+    "kombu.transport.redis:Channel._basic_cancel": "(self, consumer_tag)",
+    "kombu.transport.redis:Channel._connparams": "(self, asynchronous=False)",
+    "kombu.transport.redis:Channel._delete": (
+        "(self, queue, exchange, routing_key, pattern, *args, **kwargs)"
+    ),
+    "kombu.transport.redis:Channel._disconnect_pools": "(self)",
+    "kombu.transport.redis:Channel._put": "(self, queue, message, **kwargs)",
+    "kombu.transport.redis:Channel._put_fanout": (
+        "(self, exchange, message, routing_key, **kwargs)"
+    ),
+    "kombu.transport.redis:Channel._queue_bind": (
+        "(self, exchange, routing_key, pattern, queue)"
+    ),
+    "kombu.transport.redis:Channel._subscribe": "(self)",
+    "kombu.transport.redis:Channel._unsubscribe_from": "(self, queue)",
+    "kombu.transport.virtual.base:Channel._lookup": (
+        "(self, exchange, routing_key, default=None)"
+    ),
+    "kombu.transport.redis:Channel.create_publish_batch": "(self, max_size)",
+    "kombu.transport.redis:Channel.basic_consume": "(self, queue, *args, **kwargs)",
+    "kombu.transport.redis:Channel.close": "(self)",
+    "kombu.transport.redis:Channel.pool": None,
+    "kombu.transport.redis:Channel.async_pool": None,
+    # smartworker/broker/channel.py and hearing.py, called or read
+    "kombu.transport.redis:Channel._create_client": "(self, asynchronous=False)",
+    "kombu.transport.redis:Channel._deliver_fanout_message": (
+        "(self, message, exchange)"
+    ),
+    "kombu.transport.redis:Channel._get_pool": "(self, asynchronous=False)",
+    "kombu.transport.redis:Channel._get_subscribe_topics": "(self, queue)",
+    "kombu.transport.redis:Channel._new_queue": (
+        "(self, queue, auto_delete=False, **kwargs)"
+    ),
+    "kombu.transport.redis:Channel._q_for_pri": "(self, queue, pri)",
+    "kombu.transport.redis:Channel.maybe_refresh_binding_expiry": "(self)",
+    "kombu.transport.virtual.base:Channel._get_message_priority": (
+        "(self, message, reverse=False)"
+    ),
+    # smartworker/broker/channel.py, quality of service
+    "kombu.transport.virtual.base:QoS.ack": "(self, delivery_tag)",
+    "kombu.transport.virtual.base:QoS.reject": "(self, delivery_tag, requeue=False)",
+    "kombu.transport.virtual.base:QoS.restore_unacked": "(self)",
+    "kombu.transport.virtual.base:QoS._flush": "(self)",
+    "kombu.transport.virtual.base:QoS.can_consume": "(self)",
+    "kombu.transport.virtual.base:QoS.can_consume_max_estimate": "(self)",
+    # smartworker/broker/transport.py, batch.py
+    "kombu.transport.redis:Transport.__init__": "(self, *args, **kwargs)",
+    "kombu.transport.redis:Transport.register_with_event_loop": (
+        "(self, connection, loop)"
+    ),
+    "kombu.transport.virtual.base:Transport.close_connection": "(self, connection)",
+    "kombu.transport.redis:PublishBatch.__init__": "(self, channel, max_size)",
+    # smartworker/worker/results.py, overridden
+    "celery.backends.redis:ResultConsumer._consume_from": "(self, task_id)",
+    "celery.backends.redis:ResultConsumer._drain_one": "(self, pubsub, timeout)",
+    "celery.backends.redis:ResultConsumer._flush_pending_unsubscribe": "(self)",
+    "celery.backends.redis:ResultConsumer._reconnect_pubsub": "(self)",
+    "celery.backends.redis:ResultConsumer.start": "(self, initial_task_id, **kwargs)",
+    "celery.backends.redis:ResultConsumer.on_wait_for_pending": (
+        "(self, result, **kwargs)"
+    ),
+    "celery.backends.redis:RedisBackend._add_driver_info": "(self)",
+    "celery.backends.redis:RedisBackend._set": "(self, key, value, expires=None)",
+    "celery.backends.redis:RedisBackend.on_task_call": "(self, producer, task_id)",
+    "celery.backends.base:BaseKeyValueStoreBackend._store_result": (
+        "(self, task_id, result, state, traceback=None, request=None, **kwargs)"
+    ),
+    # smartworker/worker/results.py, called
+    "celery.backends.redis:ResultConsumer._locked": "(self)",
+    "celery.backends.redis:ResultConsumer.reconnect_on_error": "(self)",
+    "celery.backends.base:Backend._get_result_meta": (
+        "(self, result, state, traceback, request, format_date=True, encode=False)"
+    ),
+    "celery.backends.base:BaseKeyValueStoreBackend._set_with_state": (
+        "(self, key, value, state)"
+    ),
+    # smartworker/worker/program.py, bootstep.py, tally.py
+    "celery.apps.worker:Worker.on_before_init": "(self, quiet=False, **kwargs)",
+    "celery.worker.worker:WorkController.prepare_args": "(self, **kwargs)",
+    # smartworker/store/client.py
+    "redis.connection:AbstractConnection._construct_command_packer": "(self, packer)",
+    "redis.connection:AbstractConnection.send_packed_command": (
+        "(self, command, check_health=True)"
+    ),
+}
+
+#: Attributes that exist on instances only: `module:Class` -> their names, which must
+#: stand in the source of the class or of one of its parents.
+TOUCHED: dict[str, set[str]] = {
+    "kombu.transport.redis:Channel": {
+        "_bindings_swept_at",
+        "_binding_expiry_refreshed_at",
+        "_expires",
+        "_fanout_queues",
+        "_fanout_to_queue",
+        "_queue_cycle",
+        "_tag_to_queue",
+        "active_fanout_queues",
+        "auto_delete_queues",
+    },
+    "kombu.transport.virtual.base:QoS": {"_delivered"},
+    "kombu.transport.redis:PublishBatch": {"pipeline"},
+    "celery.backends.redis:ResultConsumer": {
+        "_get_key_for_task",
+        "_lock_depth",
+        "_pending_unsubscribe",
+        "_pubsub",
+        "_pubsub_lock",
+        "subscribed_to",
+    },
+    "redis.connection:AbstractConnection": {"_sock"},
+}
