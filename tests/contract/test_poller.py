@@ -216,15 +216,15 @@ def inflight(rig: Rig, queue: str = QUEUE) -> str:
 
 def lose_reply(rig: Rig) -> None:
     """The next exchange is carried out by the server, and its answer gets lost."""
-    queues = rig.poller.courier.queues
+    queues: Any = rig.poller.courier.queues
     exchange = queues.exchange
 
     def once(*args: Any) -> Any:
-        queues.exchange = exchange  # type: ignore[method-assign]
+        queues.exchange = exchange
         exchange(*args)
         raise redis.ConnectionError("Connection reset by peer")
 
-    queues.exchange = once  # type: ignore[method-assign]
+    queues.exchange = once
 
 
 # -- cost --------------------------------------------------------------------------
@@ -463,7 +463,7 @@ def test_queues_come_and_go_while_it_runs(rig: RigOf, observer: Observer) -> Non
     one = rig(interval=1800.0)
 
     def heard() -> set[str]:
-        found = observer.client.pubsub_channels("__keyspace@0__:*")
+        found: Any = observer.client.pubsub_channels("__keyspace@0__:*")
         return {name.decode().partition(":")[2] for name in found}
 
     assert heard() == {step_key(step) for step in STEPS}
@@ -591,11 +591,12 @@ def test_a_server_that_goes_and_comes_back(
         server.stop()
         waits: list[float] = []
         later = one.hub.call_later
-        monkeypatch.setattr(
-            one.hub,
-            "call_later",
-            lambda seconds, act: (waits.append(seconds), later(seconds, act))[1],
-        )
+
+        def noted(seconds: float, act: Callable[[], None]) -> Any:
+            waits.append(seconds)
+            return later(seconds, act)
+
+        monkeypatch.setattr(one.hub, "call_later", noted)
         one.run(100)
         assert one.poller.state == "away"
         assert len(lines("broker_lost")) == 1
