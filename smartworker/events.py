@@ -72,6 +72,11 @@ EVENTS = {
             "Messages taken and not started went back to their queue.",
         ),
         Event(
+            "give_back_failed",
+            ("count", "error"),
+            "The server did not take messages back; they stay in flight.",
+        ),
+        Event(
             "delivery_lost",
             ("queue",),
             "A finished message was not in the in-flight list any more.",

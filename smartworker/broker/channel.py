@@ -19,6 +19,7 @@ from smartworker.store.client import (
     LOST,
     MeteredConnection,
     MeteredSSLConnection,
+    RedisError,
     connection_options,
     keepalive_options,
     metered,
@@ -56,7 +57,11 @@ class QoS(virtual.QoS):
     def restore_unacked(self) -> list[Any]:
         """Give everything back that is held, in the order in which it came."""
         self._flush()
-        self.channel.give_back(list(self._delivered))
+        try:
+            self.channel.give_back(list(self._delivered))
+        except (*LOST, RedisError) as error:
+            # kombu would dump the messages to a file; they are safe in flight.
+            log.error("give_back_failed", count=len(self._delivered), error=str(error))
         self._delivered.clear()
         return []
 
@@ -337,6 +342,11 @@ class Channel(stock.Channel):
     def close(self) -> None:
         """Finish what is finished, give back the rest."""
         if not self.closed and self.connection is not None:
-            self._write_bindings()
-            self.connection.cycle.flush()
+            try:
+                self._write_bindings()
+                self.connection.cycle.flush()
+            except (*LOST, RedisError) as error:
+                # One time-out is enough: what is held stays in flight.
+                log.error("give_back_failed", count=len(self._held), error=str(error))
+                self._held.clear()
         super().close()

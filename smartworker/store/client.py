@@ -181,7 +181,8 @@ def explain(url: str, error: Exception) -> BrokerRefused | BrokerUnreachable:
     if isinstance(error, ResponseError):
         return BrokerRefused(f"{where} refused the connection: {text}.")
     hint = "is it running, and is the port right"
-    if "SSL" in text or "Connection closed by server" in text:
+    silent = parts.scheme == "rediss" and "Timeout" in text
+    if silent or any(word in text for word in ("SSL", "closed", "reset")):
         hint = "does rediss:// or redis:// fit what the server speaks"
     return BrokerUnreachable(f"{where} cannot be reached ({_short(text)}): {hint}?")
 

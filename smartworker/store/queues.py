@@ -87,23 +87,34 @@ class Queues:
         """Return messages to their queues; the first delivery will be taken first.
 
         `to_end` puts them behind all that wait. 1 command per queue and 1 per
-        message; returns how many messages went back. The push comes first: a crash
-        in between repeats a message and loses none.
+        message; returns how many went back. The push comes first and must succeed:
+        a crash in between repeats a message, and a full server, which refuses
+        pushes and allows removals, loses none. Raises the first refusal after all
+        has been tried; what was refused stays in flight.
         """
         by_key: dict[str, list[bytes]] = {}
         for delivery in deliveries:
             by_key.setdefault(delivery.queue_key, []).append(delivery.raw)
-        pipe = self.client.pipeline(transaction=False)
-        for key, raws in by_key.items():
-            if to_end:
-                pipe.lpush(key, *raws)
-            else:
-                pipe.rpush(key, *reversed(raws))
-            for raw in raws:
-                pipe.lrem(self._inflight(key), 1, raw)
         with because("give_back"):
-            pipe.execute()
-        return len(deliveries)
+            pushes = self.client.pipeline(transaction=False)
+            for key, raws in by_key.items():
+                if to_end:
+                    pushes.lpush(key, *raws)
+                else:
+                    pushes.rpush(key, *reversed(raws))
+            answers = dict(
+                zip(by_key, pushes.execute(raise_on_error=False), strict=True)
+            )
+            refused = {k: a for k, a in answers.items() if isinstance(a, RedisError)}
+            removals = self.client.pipeline(transaction=False)
+            for delivery in deliveries:
+                key = delivery.queue_key
+                if key not in refused:
+                    removals.lrem(self._inflight(key), 1, delivery.raw)
+            removed = removals.execute()
+        for error in refused.values():
+            raise error
+        return len(removed)
 
     def unheld(
         self, queue_keys: Iterable[str], held: Iterable[Delivery]
