@@ -13,6 +13,10 @@ from smartworker.errors import SmartworkerError
 __all__ = ["ManualClock", "ManualHub"]
 
 
+#: After so many rounds the loop is taken to spin.
+MOST_ROUNDS = 10_000
+
+
 class ManualClock:
     """A clock that stands still until `advance` is called."""
 
@@ -55,10 +59,17 @@ class _Timer:
 class ManualHub:
     """The part of kombu's event loop that the poller uses, on a manual clock."""
 
-    def __init__(self, clock: ManualClock, patience: float = 0.002) -> None:
+    def __init__(
+        self,
+        clock: ManualClock,
+        patience: float = 0.002,
+        busy: Callable[[], object] = lambda: False,
+    ) -> None:
         self.clock = clock
         #: Real seconds that a server may take to answer before time goes on.
         self.patience = patience
+        #: While this is true an answer is due, and time waits for it.
+        self.busy = busy
         self._timers: list[tuple[float, int, _Timer]] = []
         self._readers: dict[int, Callable[[], None]] = {}
         self._order = itertools.count()
@@ -80,9 +91,9 @@ class ManualHub:
 
     def settle(self) -> None:
         """Call all readers until nothing more can be read."""
-        for _ in range(10_000):
+        for _ in range(MOST_ROUNDS):
             ready = select.select(list(self._readers), [], [], self.patience)[0]
-            if not ready:
+            if not ready and not self.busy():
                 return
             for number in ready:
                 self._readers.get(number, _nothing)()

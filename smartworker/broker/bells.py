@@ -6,7 +6,7 @@ which queues are worth a command.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from math import inf
+from math import ceil, inf
 
 #: Most messages asked of one queue in one round trip when its length is unknown.
 MOST_AT_ONCE = 64
@@ -73,17 +73,19 @@ class Bells:
         """Whether any queue is worth a command."""
         return any(self._expected.values())
 
+    def unknown(self, key: str) -> bool:
+        """Whether the queue holds some messages, and nobody knows how many."""
+        return self._expected.get(key) == inf
+
     def wishes(self, keys: Sequence[str], room: int) -> list[str]:
-        """The keys to take from, at most `room`, the first keys first."""
+        """The keys to take from, at most `room`; queues of one urgency share it."""
         chosen: list[str] = []
+        share = ceil(room / max(sum(map(self.unknown, keys)), 1))
         for key in keys:
-            free = room - len(chosen)
-            if free <= 0:
-                break
-            expected = min(self._expected.get(key, 0), free)
-            if self._expected.get(key) == inf:
-                expected = min(self._chunk.get(key, 1), free)
-            chosen += [key] * int(expected)
+            count = self._expected.get(key, 0)
+            if count == inf:
+                count = min(self._chunk.get(key, 1), share)
+            chosen += [key] * int(min(count, room - len(chosen)))
         return chosen
 
     def answered(self, key: str, asked: int, got: int, *, echo: bool = True) -> bool:

@@ -95,7 +95,11 @@ class Channel(stock.Channel):
         queues = self._queue_cycle.consume(len(self.active_queues))
         return [
             Source(
-                self.key_for(queue, step), queue, not self._receivers[queue][1], self
+                self.key_for(queue, step),
+                queue,
+                step,
+                not self._receivers[queue][1],
+                self,
             )
             for step in self.priority_steps
             for queue in queues
@@ -109,6 +113,13 @@ class Channel(stock.Channel):
             for queue in self.active_fanout_queues
             for topic in self._get_subscribe_topics(queue)
         ]
+
+    def broadcast_sources(self, topic: str) -> list[Source]:
+        """Who here listens to a topic such as `/0.celery.pidbox` or `/0.name/key`."""
+        name = topic.removeprefix(self.global_keyprefix)
+        exchange = name.removeprefix(self.keyprefix_fanout).partition("/")[0]
+        queue = self._fanout_to_queue.get(exchange)
+        return [] if queue is None else [Source(topic, queue, 0, False, self)]
 
     def key_for(self, queue: str, step: int) -> str:
         """The full Redis key of a queue's priority step."""
@@ -180,7 +191,7 @@ class Channel(stock.Channel):
         got: list[Any] = []
         for step in self.priority_steps:
             key = self.key_for(queue, step)
-            source = Source(key, queue, not no_ack, self)
+            source = Source(key, queue, step, not no_ack, self)
             delivery = self.connection.cycle.courier.take_one(source)
             if delivery is not None:
                 outer = self._receivers.get(queue)

@@ -36,10 +36,14 @@ class Consumer(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """One queue key that one consumer reads; `keep` if it acknowledges."""
+    """One queue key that one consumer reads: a priority step of a queue.
+
+    A lower step is more urgent; `keep` if the consumer acknowledges.
+    """
 
     queue_key: str
     queue: str
+    step: int
     keep: bool
     consumer: Consumer
 
@@ -63,15 +67,19 @@ class Courier:
         self._unreadable: list[Delivery] = []
         # Keys of a take whose answer never came: messages may lie in flight.
         self._doubtful: set[str] = set()
+        # Finished in a round whose answer never came: they may be gone already.
+        self._sent_twice: set[Delivery] = set()
 
     def finish(self, delivery: Delivery) -> None:
         """The message is done: it leaves the in-flight list with the next round."""
         self._finished.append(delivery)
 
-    def run(self) -> None:
-        """Round trips until there is nothing to bring and nothing to take."""
-        while self._round():
-            pass
+    def round(self) -> bool:
+        """One round trip; false if there was nothing to take."""
+        wishes = self._wishes()
+        if wishes or self._finished:
+            self._settle(self._exchange(wishes), wishes)
+        return bool(wishes)
 
     def flush(self) -> None:
         """Send what is finished and take nothing."""
@@ -104,17 +112,11 @@ class Courier:
 
     def take_one(self, source: Source) -> Delivery | None:
         """One message of one source, or None. 1 command."""
-        exchange = self.queues.exchange([], [Take(source.queue_key, source.keep)])
+        self.flush()
+        exchange = self._exchange([source])
         if exchange.error is not None:
             raise exchange.error
         return exchange.taken[0]
-
-    def _round(self) -> bool:
-        wishes = self._wishes()
-        if not wishes and not self._finished:
-            return False
-        self._settle(self._exchange(wishes), wishes)
-        return bool(wishes)
 
     def _wishes(self) -> list[Source]:
         chosen: list[Source] = []
@@ -122,9 +124,14 @@ class Courier:
             return chosen
         for consumer, sources in _by_consumer(self._sources()):
             room = consumer.room()
-            by_key = {source.queue_key: source for source in sources}
-            limit = MOST_AT_ONCE if room is None else room
-            chosen += [by_key[key] for key in self.bells.wishes(list(by_key), limit)]
+            left = MOST_AT_ONCE if room is None else room
+            for _, group in itertools.groupby(sources, key=lambda source: source.step):
+                by_key = {source.queue_key: source for source in group}
+                wishes = self.bells.wishes(list(by_key), left)
+                chosen += [by_key[key] for key in wishes]
+                left -= len(wishes)
+                if any(map(self.bells.unknown, by_key)):
+                    break  # the less urgent wait until these are known to be empty
         return chosen
 
     def _exchange(self, wishes: Sequence[Source]) -> Exchange:
@@ -133,14 +140,16 @@ class Courier:
             return self.queues.exchange(self._finished, takes)
         except LOST:
             self._doubtful |= {take.queue_key for take in takes if take.keep}
+            self._sent_twice.update(self._finished)
             raise
 
     def _settle(self, exchange: Exchange, wishes: Sequence[Source]) -> None:
         answers = list(zip(self._finished, exchange.removed, strict=True))
         self._finished = [delivery for delivery, gone in answers if gone is None]
         for delivery, gone in answers:
-            if gone is False:
+            if gone is False and delivery not in self._sent_twice:
                 log.warning("delivery_lost", queue=delivery.queue_key)
+        self._sent_twice.intersection_update(self._finished)
         brought = list(zip(wishes, exchange.taken, strict=True))
         for source in dict.fromkeys(wishes):
             mine = [delivery for wish, delivery in brought if wish is source]
@@ -167,7 +176,8 @@ class Courier:
             payload = _read(delivery.raw)
             source.consumer.receive(source, delivery, payload)
         except Unreadable as error:
-            self._unreadable.append(delivery)
+            if source.keep:
+                self._unreadable.append(delivery)
             log.error(
                 "message_unreadable",
                 queue=delivery.queue_key,

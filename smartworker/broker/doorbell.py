@@ -34,8 +34,7 @@ class Doorbell:
         self._patterns: frozenset[str] = frozenset()
         self._early: deque[Any] = deque()
         self._unconfirmed = 0
-        #: PINGs without an answer yet.
-        self.unanswered = 0
+        self._pings = self._pongs = 0
 
     @property
     def connected(self) -> bool:
@@ -75,17 +74,26 @@ class Doorbell:
         while self._unconfirmed:
             self._early.extend(self._sort(self._connection.read_response()))
 
-    def ping(self) -> bool:
+    def ping(self) -> int:
         """Ask for a sign of life; `read` notes the answer. Not billed.
 
-        False where there is nobody to ask.
+        Returns the number of the question, 0 where there is nobody to ask.
         """
         if self._connection is None:
-            return False
+            return 0
         with because("doorbell"):
             self._connection.send_command("PING", check_health=False)
-        self.unanswered += 1
-        return True
+        self._pings += 1
+        return self._pings
+
+    def answered(self, question: int) -> bool:
+        """Whether this PING was answered, or its connection was given up since."""
+        return self._pongs >= question
+
+    @property
+    def unanswered(self) -> int:
+        """PINGs without an answer yet."""
+        return self._pings - self._pongs
 
     def read(self) -> list[Ring]:
         """All that has been heard and not been read yet. Never waits for more."""
@@ -105,7 +113,8 @@ class Doorbell:
         connection, self._connection = self._connection, None
         self._channels = self._patterns = frozenset()
         self._early.clear()
-        self._unconfirmed = self.unanswered = 0
+        self._unconfirmed = 0
+        self._pongs = self._pings
         if connection is not None:
             connection.disconnect()
             self._pool.release(connection)
@@ -113,13 +122,13 @@ class Doorbell:
     def _sort(self, response: Any) -> list[Ring]:
         """The rings in a reply: confirmations and answers to PING are noted."""
         if not isinstance(response, list):
-            self.unanswered = 0
+            self._pongs += 1
             return []
         kind = response[0].decode()
         if kind in _CONFIRMATIONS:
             self._unconfirmed -= 1
         elif kind == "pong":
-            self.unanswered = 0
+            self._pongs += 1
         elif kind in ("message", "pmessage"):
             return [Ring(response[-2].decode(), response[-1])]
         return []

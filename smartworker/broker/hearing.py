@@ -1,10 +1,8 @@
 """Understanding the doorbell: which mode, which channels, and what a ring means."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
-
-from kombu.utils.json import loads
 
 from smartworker.broker.bells import Bells
 from smartworker.broker.doorbell import Ring
@@ -24,12 +22,10 @@ MOST_SPREAD = 0.064
 
 
 class Hearing:
-    """Turns rings into bells, broadcasts, and a sense of who else is there."""
+    """Turns rings into bells, and into a sense of who else is there."""
 
     def __init__(self) -> None:
         self.mode = "off"
-        #: Broadcasts handed over so far.
-        self.broadcasts = 0
         self._keys: dict[str, str] = {}
         self._database = 0
         self._spread = 0.0
@@ -73,14 +69,13 @@ class Hearing:
             self._keys = {keys.keyspace(self._database, k): k for k in queue_keys}
         return list(self._keys)
 
-    def understand(
-        self, rings: Sequence[Ring], bells: Bells, channels: Sequence[Any]
-    ) -> None:
-        """Book what was heard; hand broadcasts to the channels that listen."""
+    def understand(self, rings: Iterable[Ring], bells: Bells) -> list[Ring]:
+        """Book what was heard of queues; returns the rest, which are broadcasts."""
+        broadcasts = []
         for ring in rings:
             key = self._keys.get(ring.channel)
             if key is None:
-                self._broadcast(ring, channels)
+                broadcasts.append(ring)
             elif self.mode == "publish":
                 bells.pushed(key, int(ring.data) if ring.data.isdigit() else 1)
             elif ring.data in PUSHES:
@@ -91,6 +86,7 @@ class Hearing:
                 bells.emptied(key)
         bells.settle()
         self._sense_others(bells)
+        return broadcasts
 
     def pause(self, rng: random.Random) -> float:
         """Seconds to wait before answering a bell that others hear too."""
@@ -111,26 +107,3 @@ class Hearing:
         self._spread *= 0.9
         if self._spread < LEAST_SPREAD:
             self._spread = 0.0
-
-    def _broadcast(self, ring: Ring, channels: Sequence[Any]) -> None:
-        for channel in channels:
-            exchange = _exchange_of(ring.channel, channel)
-            if exchange in channel._fanout_to_queue:
-                try:
-                    message = loads(ring.data)
-                except ValueError as error:
-                    log.error(
-                        "message_unreadable",
-                        queue=ring.channel,
-                        error=str(error)[:200],
-                        size=len(ring.data),
-                    )
-                    return
-                self.broadcasts += 1
-                channel._deliver_fanout_message(message, exchange)
-
-
-def _exchange_of(topic: str, channel: Any) -> str:
-    """The exchange in a topic such as `/0.celery.pidbox` or `/0.name/routing`."""
-    name = topic.removeprefix(channel.global_keyprefix)
-    return name.removeprefix(channel.keyprefix_fanout).partition("/")[0]

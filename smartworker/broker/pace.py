@@ -37,9 +37,12 @@ class Pace:
         """Seconds until the next poll; 0 when it is due."""
         return max(self.due - self._clock.monotonic(), 0.0)
 
-    def alert(self) -> None:
-        """There was work, so more may follow: only asked where no bell rings."""
-        self._alert_until = self._clock.monotonic() + ALERT_FOR
+    def alert(self, *, deaf: bool = False) -> None:
+        """There was work, so more may follow; `deaf`: no bell would tell of it."""
+        now = self._clock.monotonic()
+        self._alert_until = now + ALERT_FOR
+        if deaf:
+            self.due = min(self.due, now + ALERT_INTERVAL)
 
     def polled(self, *, deaf: bool) -> None:
         """A poll was made: plan the next one. `deaf`: no bell will ring before.

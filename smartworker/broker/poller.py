@@ -8,6 +8,7 @@ import random
 import select
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import Empty
 from typing import Any
 from uuid import uuid4
@@ -157,10 +158,10 @@ class Poller:
         if not self._channels:
             raise Empty
         try:
-            before = self._handed_over()
+            before = self.courier.brought
             self._prepare()
             self._bring()
-            if self._handed_over() == before:
+            if self.courier.brought == before:
                 self._wait(timeout)
         except (*LOST, RedisError):
             self._hang_up()
@@ -168,11 +169,8 @@ class Poller:
         finally:
             while self.after_read:
                 self.after_read.pop()()
-        if self._handed_over() == before:
+        if self.courier.brought == before:
             raise Empty
-
-    def _handed_over(self) -> int:
-        return self.hearing.broadcasts + self.courier.brought
 
     def _wait(self, timeout: float | None) -> None:
         pause = self.pace.left()
@@ -220,22 +218,25 @@ class Poller:
             self._transport.pool_for(channel), self.hearing.channels(keys), topics
         )
         self.courier.hears_pops = self.hearing.mode == "keyspace"
-        if self._loop is not None and self._watched is None:
+        if self._loop and self._doorbell.connected and self._watched is None:
             self._watched = self._doorbell.fileno()
-            if self._watched is not None:
-                self._loop.watch(self._watched, self._rung)
+            self._loop.watch(self._watched, self._rung)
 
     def _bring(self) -> None:
         """Acknowledge what is done and take what is wanted."""
         if self._doorbell.heard_early:
             self._hear()
         brought, misled = self.courier.brought, self.courier.misled
-        self.courier.run()
+        while self.courier.round():
+            # What was just taken has rung, and a queue that ran empty has said so.
+            self._hear()
         if self.courier.misled != misled:
             self.hearing.came_too_late()
         if self.courier.brought != brought:
             self.hearing.came_in_time()
-            self.pace.alert()
+            self.pace.alert(deaf=self.hearing.mode == "off")
+            if self.hearing.mode == "off":
+                self._arm()
 
     def _rung(self) -> None:
         """The doorbell can be read."""
@@ -248,7 +249,10 @@ class Poller:
 
     def _hear(self) -> None:
         rings = self._doorbell.read()
-        self.hearing.understand(rings, self.courier.bells, self._channels)
+        for ring in self.hearing.understand(rings, self.courier.bells):
+            for channel in list(self._channels):
+                for source in channel.broadcast_sources(ring.channel):
+                    self.courier.hand_over(source, Delivery(ring.channel, ring.data))
 
     def _poll(self) -> None:
         """Look into all queues with one command; prove the doorbell end to end."""
@@ -258,13 +262,15 @@ class Poller:
             self.courier.bells.look_everywhere(keys)
         for channel in self._channels:
             channel.maybe_refresh_binding_expiry()
-        if self._doorbell.ping() and self._loop is not None:
-            self._loop.later(ANSWER_WITHIN, lambda: self._guarded(self._check_answer))
+        question = self._doorbell.ping()
+        if question and self._loop is not None:
+            check = partial(self._guarded, partial(self._check_answer, question))
+            self._loop.later(ANSWER_WITHIN, check)
         self._arm()
 
-    def _check_answer(self) -> None:
+    def _check_answer(self, question: int) -> None:
         self._hear()
-        if self._doorbell.unanswered:
+        if not self._doorbell.answered(question):
             raise ConnectionError("the doorbell's subscription is silent")
 
     def _arm(self) -> None:

@@ -82,8 +82,15 @@ def _finish(task_id: str, state: str | None = None, **_: Any) -> None:
     logs.unbind("task_id", "task", "job", "trigger_id")
 
 
-def _fail(task_id: str, exception: BaseException, **_: Any) -> None:
-    log.error("task_failed", seconds=_seconds(task_id), error=_brief(exception))
+def _fail(task_id: str, exception: Any, sender: Any = None, **_: Any) -> None:
+    # A killed pool process is reported by its parent, where nothing is bound.
+    log.error(
+        "task_failed",
+        task_id=task_id,
+        task=getattr(sender, "name", None),
+        seconds=_seconds(task_id),
+        error=_brief(exception),
+    )
 
 
 def _retry(reason: Any, **_: Any) -> None:

@@ -40,7 +40,7 @@ def test_a_day_costs_what_the_plan_says(redis_url, day, polls):
     date = datetime.fromisoformat(day).date()
     begin, end = midnight(date), midnight(date + timedelta(days=1))
     clock = ManualClock(begin.astimezone(UTC))
-    hub = ManualHub(clock)
+    hub = ManualHub(clock, patience=0.0005)
     with app.connection_for_read() as connection:
         transport = connection.transport
         poller = Poller(transport, clock=clock, rng=random.Random(1))
@@ -49,6 +49,7 @@ def test_a_day_costs_what_the_plan_says(redis_url, day, polls):
         queues = [Queue(f"queue{n}", routing_key=f"queue{n}") for n in range(7)]
         with Consumer(channel, queues, callbacks=[print]):
             poller.attach(hub)
+            hub.busy = lambda: poller._doorbell.unanswered
             pacer = Pacer(
                 Policy(settings.windows, settings.quiet_poll),
                 clock,

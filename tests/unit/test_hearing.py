@@ -53,18 +53,9 @@ class Transport:
 
 
 class Channel:
-    """What `understand` asks a channel; keeps what was delivered."""
+    """What `find_mode` asks a channel."""
 
     database = 0
-
-    def __init__(self, exchange: str = "celery.pidbox", prefix: str = "") -> None:
-        self.global_keyprefix = prefix
-        self.keyprefix_fanout = "/0."
-        self._fanout_to_queue = {exchange: "reply"}
-        self.got: list[tuple[Any, str]] = []
-
-    def _deliver_fanout_message(self, message: Any, exchange: str) -> None:
-        self.got.append((message, exchange))
 
 
 def hearing(doorbell: str = "auto", flags: str | None = "") -> tuple[Hearing, Server]:
@@ -78,7 +69,7 @@ def hearing(doorbell: str = "auto", flags: str | None = "") -> tuple[Hearing, Se
 def hear(made: Hearing, bells: Bells, *kinds: bytes, key: str = KEY) -> None:
     """The server tells what happened to a key."""
     channel = f"__keyspace@0__:{key}"
-    made.understand([Ring(channel, kind) for kind in kinds], bells, [])
+    made.understand([Ring(channel, kind) for kind in kinds], bells)
 
 
 @pytest.fixture
@@ -172,54 +163,17 @@ def test_published_bells_carry_their_count() -> None:
     """A batch rings once with its number; nonsense counts as one."""
     made, bells = hearing("publish")[0], Bells()
     for data, total in ((b"3", 3), (b"1", 4), (b"x", 5), (b"", 6)):
-        made.understand([Ring("smartworker:bell:celery", data)], bells, [])
+        made.understand([Ring("smartworker:bell:celery", data)], bells)
         assert len(bells.wishes([KEY], 100)) == total
 
 
-def test_broadcasts_go_to_the_channel_that_listens() -> None:
-    """Remote control: parsed, counted, delivered to its exchange alone."""
-    made, mine, other = hearing()[0], Channel(), Channel("celeryev")
-    made.understand([Ring(TOPIC, b'{"body": 1}')], Bells(), [other, mine])
-    assert mine.got == [({"body": 1}, "celery.pidbox")]
-    assert other.got == []
-    assert made.broadcasts == 1
-
-
-def test_broadcasts_with_prefix_and_routing_key() -> None:
-    """A global prefix and a topic's routing key are not part of the exchange."""
-    made, mine = hearing()[0], Channel("celeryev", prefix="app:")
-    made.understand([Ring("app:/0.celeryev/worker.x", b"{}")], Bells(), [mine])
-    assert mine.got == [({}, "celeryev")]
-
-
-def test_a_broken_broadcast_is_logged_and_skipped(lines: Any) -> None:
-    """Neither the broadcast behind it nor the bells suffer."""
-    made, mine, bells = hearing()[0], Channel(), Bells()
-    made.understand(
-        [
-            Ring(TOPIC, b"not json"),
-            Ring(TOPIC, b'{"body": 2}'),
-            Ring("__keyspace@0__:celery", b"lpush"),
-        ],
-        bells,
-        [mine],
-    )
-    assert mine.got == [({"body": 2}, "celery.pidbox")]
-    assert bells.any
-    line = lines()[-1]
-    assert (line["event"], line["queue"], line["size"]) == (
-        "message_unreadable",
-        TOPIC,
-        8,
-    )
-
-
-@pytest.mark.parametrize("data", [b"\xff\xfe", b"[" * 100_000], ids=["bytes", "deep"])
-def test_hostile_broadcasts_are_skipped(data: bytes) -> None:
-    """Bytes that are no text and endless nesting raise nothing."""
-    made, mine = hearing()[0], Channel()
-    made.understand([Ring(TOPIC, data)], Bells(), [mine])
-    assert mine.got == []
+def test_what_is_no_bell_is_a_broadcast() -> None:
+    """Remote control comes back as it is; the bells around it are booked."""
+    made, bells = hearing()[0], Bells()
+    broadcast = Ring(TOPIC, b"not even json")
+    bell = Ring("__keyspace@0__:celery", b"lpush")
+    assert made.understand([bell, broadcast, bell], bells) == [broadcast]
+    assert bells.wishes([KEY], 10) == [KEY] * 2
 
 
 def test_alone_there_is_no_pause() -> None:
