@@ -6,12 +6,12 @@ from time import monotonic
 from typing import Any
 
 from kombu.transport import redis as stock
-from kombu.transport import virtual
 from kombu.transport.virtual.base import queue_declare_ok_t
 
 from smartworker.broker.batch import PublishBatch
 from smartworker.broker.bindings import Bindings
 from smartworker.broker.courier import Source, Unreadable
+from smartworker.broker.qos import QoS
 from smartworker.logs import get_logger
 from smartworker.store import keys
 from smartworker.store.client import (
@@ -34,36 +34,6 @@ log = get_logger(__name__)
 OUR_MARK = "smartworker"
 
 _tags = itertools.count(1)
-
-
-class QoS(virtual.QoS):
-    """What this channel holds. The ledger of it is the in-flight list in Redis."""
-
-    restore_at_shutdown = True
-
-    def ack(self, delivery_tag: str) -> None:
-        """The message is done; any thread may say so through Celery's loop."""
-        self.channel.finish(delivery_tag)
-        super().ack(delivery_tag)
-
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Give the message to the end of its queue, or be done with it."""
-        if requeue:
-            self.channel.give_back([delivery_tag], to_end=True)
-        else:
-            self.channel.finish(delivery_tag)
-        virtual.QoS.ack(self, delivery_tag)
-
-    def restore_unacked(self) -> list[Any]:
-        """Give everything back that is held, in the order in which it came."""
-        self._flush()
-        try:
-            self.channel.give_back(list(self._delivered))
-        except (*LOST, RedisError) as error:
-            # kombu would dump the messages to a file; they are safe in flight.
-            log.error("give_back_failed", count=len(self._delivered), error=str(error))
-        self._delivered.clear()
-        return []
 
 
 class Channel(stock.Channel):
