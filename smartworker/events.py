@@ -62,6 +62,11 @@ EVENTS = {
             "The server answers again; `read_back` messages were found in flight.",
         ),
         Event(
+            "results_away",
+            ("error", "retry_seconds"),
+            "A result cannot be stored or read now; it is tried again.",
+        ),
+        Event(
             "message_unreadable",
             ("queue", "error", "size"),
             "A message cannot be parsed; it stays in the in-flight list.",
@@ -70,6 +75,11 @@ EVENTS = {
             "messages_given_back",
             ("queue", "count"),
             "Messages taken and not started went back to their queue.",
+        ),
+        Event(
+            "message_parked",
+            ("queue", "attempts", "task_id", "task"),
+            "A message was started too often; it stays in the in-flight list.",
         ),
         Event(
             "give_back_failed",

@@ -8,6 +8,8 @@ from typing import Any
 
 import structlog
 
+from smartworker.events import EVENTS
+
 _URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]*:)[^\s/]*@")
 _BEARER = re.compile(r"(?i)(bearer\s+)[^\s,;'\"]+")
 _MASK = r"\1***@"
@@ -52,17 +54,21 @@ class Redactor:
     def __call__(
         self, _logger: Any, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        """structlog's processor interface."""
-        return {key: self.value(item) for key, item in event.items()}
+        """structlog's processor interface. The names of our own events stay whole."""
+        name = event.get("event")
+        cleaned = {key: self.value(item) for key, item in event.items()}
+        return {**cleaned, "event": name} if name in EVENTS else cleaned
 
 
 def configure(
     log_format: str = "json",
     secrets: Iterable[str] = (),
     level: int | str = logging.INFO,
+    logfile: str | None = None,
 ) -> None:
-    """Send every log line of this process to stderr in one form.
+    """Send every log line of this process to stderr, or a file, in one form.
 
+    `level` is for the lines of others: our own events are shown from INFO on.
     Replaces the handlers of the root logger; safe to call again.
     """
     last: Any = (
@@ -80,11 +86,17 @@ def configure(
             last,
         ],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = (
+        logging.FileHandler(logfile, encoding="utf-8")
+        if logfile
+        else logging.StreamHandler(sys.stderr)
+    )
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    ours = logging.getLogger("smartworker")
+    ours.setLevel(min(root.level, logging.INFO))
     logging.captureWarnings(True)
 
 
@@ -113,11 +125,11 @@ def get_logger(name: str) -> Any:
     )
 
 
-def bind(**fields: Any) -> None:
-    """Add these fields to every line of the running task or request."""
-    structlog.contextvars.bind_contextvars(**fields)
+def bind(**fields: Any) -> Any:
+    """Add these fields to every line from here on; returns what `reset` takes."""
+    return structlog.contextvars.bind_contextvars(**fields)
 
 
-def unbind(*names: str) -> None:
-    """Leave these fields out again."""
-    structlog.contextvars.unbind_contextvars(*names)
+def reset(bound: Any) -> None:
+    """Put the fields back as they were before `bind`."""
+    structlog.contextvars.reset_contextvars(**bound)

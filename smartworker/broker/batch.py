@@ -14,10 +14,15 @@ class _MergedPushes:
         self._channel = channel
         self._pipeline = pipeline
         self._pushes: dict[str, list[str]] = {}
+        self._lifetimes: dict[str, int] = {}
 
     def lpush(self, key: str, *values: str) -> None:
         """Collect; nothing is sent yet."""
         self._pushes.setdefault(key, []).extend(values)
+
+    def pexpire(self, key: str, milliseconds: int) -> None:
+        """Collect; a lifetime counts only once the list is there."""
+        self._lifetimes[key] = milliseconds
 
     def execute(self) -> Any:
         """Send all: 1 command per key, and 1 more where the producer must ring."""
@@ -25,6 +30,9 @@ class _MergedPushes:
         must_ring = self._channel.must_ring()
         for key, values in pushes.items():
             self._pipeline.lpush(key, *values)
+        for key, milliseconds in self._lifetimes.items():
+            self._pipeline.pexpire(key, milliseconds)
+        self._lifetimes.clear()
         with because("publish"):
             answer = self._pipeline.execute()
         if must_ring:
@@ -35,6 +43,7 @@ class _MergedPushes:
     def reset(self) -> None:
         """Drop what was collected."""
         self._pushes.clear()
+        self._lifetimes.clear()
         self._pipeline.reset()
 
     def __getattr__(self, name: str) -> Any:

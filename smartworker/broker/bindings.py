@@ -1,5 +1,6 @@
 """Bindings on their way to the server: many in one command, none before it matters."""
 
+from collections.abc import Callable
 from typing import Any
 
 from smartworker.store.meter import because
@@ -15,12 +16,12 @@ class Bindings:
         """Remember a member of the set `key`."""
         self._members.setdefault(key, []).append(member)
 
-    def write(self, client: Any) -> None:
+    def write(self, connect: Callable[[], Any]) -> None:
         """Send what was collected: 1 command per set, none if there is nothing."""
-        members, self._members = self._members, {}
-        if not members:
+        if not self._members:
             return
-        with because("boot"), client.pipeline(transaction=False) as pipe:
-            for key, values in members.items():
+        with because("boot"), connect().pipeline(transaction=False) as pipe:
+            for key, values in self._members.items():
                 pipe.sadd(key, *values)
             pipe.execute()
+        self._members.clear()

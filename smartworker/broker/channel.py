@@ -1,6 +1,7 @@
 """kombu's channel on our terms: nothing is popped, nothing is asked in vain."""
 
 import itertools
+import re
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -10,7 +11,8 @@ from kombu.transport.virtual.base import queue_declare_ok_t
 
 from smartworker.broker.batch import PublishBatch
 from smartworker.broker.bindings import Bindings
-from smartworker.broker.courier import Source, Unreadable
+from smartworker.broker.courier import Source
+from smartworker.broker.envelope import Unreadable
 from smartworker.broker.qos import QoS
 from smartworker.logs import get_logger
 from smartworker.store import keys
@@ -23,6 +25,7 @@ from smartworker.store.client import (
     connection_options,
     keepalive_options,
     metered,
+    verified,
 )
 from smartworker.store.meter import because
 from smartworker.store.queues import Delivery
@@ -79,7 +82,7 @@ class Channel(stock.Channel):
     def fanout_topics(self) -> list[str]:
         """The topics of broadcasts this channel listens to: remote control."""
         return [
-            self.global_keyprefix + topic
+            _literal(self.global_keyprefix) + topic
             for queue in self.active_fanout_queues
             for topic in self._get_subscribe_topics(queue)
         ]
@@ -112,8 +115,8 @@ class Channel(stock.Channel):
         callback, no_ack = self._receivers[source.queue]
         # A tag of our own: two copies of one message may carry the same one.
         tag = f"{self.channel_id}.{next(_tags)}"
+        payload["properties"]["delivery_tag"] = tag
         try:
-            payload["properties"]["delivery_tag"] = tag
             message = self.Message(payload, channel=self)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise Unreadable(f"{type(error).__name__}: {error}") from error
@@ -127,17 +130,18 @@ class Channel(stock.Channel):
         """The messages taken and not finished."""
         return list(self._held.values())
 
-    def finish(self, tag: str) -> None:
-        """Take a held message out of flight."""
+    def finish(self, tag: str, *, again: bool = False) -> None:
+        """Take a held message out of flight; `again` puts it back into its queue."""
         delivery = self._held.pop(tag, None)
         if delivery is not None:
-            self.connection.cycle.finish(delivery)
+            cycle = self.connection.cycle
+            (cycle.refuse if again else cycle.finish)(delivery)
 
-    def give_back(self, tags: list[str], *, to_end: bool = False) -> None:
-        """Return held messages to their queues."""
+    def give_back(self, tags: list[str]) -> None:
+        """Return held messages that were not started to where they came from."""
         found = {tag: self._held[tag] for tag in tags if tag in self._held}
         if found:
-            self.connection.cycle.courier.give_back([*found.values()], to_end=to_end)
+            self.connection.cycle.courier.give_back([*found.values()])
         for tag in found:
             del self._held[tag]
 
@@ -261,7 +265,7 @@ class Channel(stock.Channel):
         self._bindings.add(self.keyprefix_binding_permanent % exchange, member)
 
     def _write_bindings(self) -> None:
-        self._bindings.write(self._create_client())
+        self._bindings.write(self._create_client)
 
     def _is_plain(self, exchange: str, routing_key: str) -> bool:
         """Celery's default: a direct exchange of the queue's own name."""
@@ -311,7 +315,8 @@ class Channel(stock.Channel):
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         params = super()._connparams(asynchronous=False)
         params["connection_class"] = metered(params["connection_class"])
-        return {**params, **connection_options()}
+        options = self.connection.client.transport_options
+        return {**verified(params, options.get("tls_ca")), **connection_options()}
 
     def _after_fork(self) -> None:
         if self.connection is not None:
@@ -331,3 +336,8 @@ class Channel(stock.Channel):
                 log.error("give_back_failed", count=len(self._held), error=str(error))
                 self._held.clear()
         super().close()
+
+
+def _literal(prefix: str) -> str:
+    """The prefix with everything escaped that means more to PSUBSCRIBE."""
+    return re.sub(r"([\\*?\[\]])", r"\\\1", prefix)

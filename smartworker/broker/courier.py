@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kombu.utils.json import loads
-
 from smartworker.broker.bells import Bells
-from smartworker.errors import SmartworkerError
+from smartworker.broker.envelope import Unreadable, attempted, read
 from smartworker.logs import get_logger
 from smartworker.store.client import LOST
 from smartworker.store.queues import Delivery, Exchange, Queues, Take
@@ -18,10 +16,6 @@ log = get_logger(__name__)
 
 #: Most messages taken in one round trip where the consumer sets no limit.
 MOST_AT_ONCE = 64
-
-
-class Unreadable(SmartworkerError):
-    """A message is not what a message must be."""
 
 
 class Consumer(Protocol):
@@ -52,7 +46,11 @@ class Courier:
     """Moves messages; asks the bells where, and the consumers how many."""
 
     def __init__(
-        self, queues: Queues, bells: Bells, sources: Callable[[], Sequence[Source]]
+        self,
+        queues: Queues,
+        bells: Bells,
+        sources: Callable[[], Sequence[Source]],
+        max_deliveries: int = 5,
     ) -> None:
         self.queues = queues
         self.bells = bells
@@ -64,7 +62,10 @@ class Courier:
         #: Bells answered too late: somebody else had taken the message.
         self.misled = 0
         self._finished: list[Delivery] = []
-        self._unreadable: list[Delivery] = []
+        self._refused: list[Delivery] = []
+        # They stay in flight: unreadable, or refused too often.
+        self._parked: list[Delivery] = []
+        self.max_deliveries = max_deliveries
         # Keys of a take whose answer never came: messages may lie in flight.
         self._doubtful: set[str] = set()
         # Finished in a round whose answer never came: they may be gone already.
@@ -74,23 +75,46 @@ class Courier:
         """The message is done: it leaves the in-flight list with the next round."""
         self._finished.append(delivery)
 
+    def refuse(self, delivery: Delivery) -> None:
+        """The message goes back to the end of its queue with the next round."""
+        self._refused.append(delivery)
+
     def round(self) -> bool:
         """One round trip; false if there was nothing to take."""
+        self._send_back()
         wishes = self._wishes()
         if wishes or self._finished:
             self._settle(self._exchange(wishes), wishes)
         return bool(wishes)
 
     def flush(self) -> None:
-        """Send what is finished and take nothing."""
+        """Send what is finished or refused, and take nothing."""
+        self._send_back()
         if self._finished:
             self._settle(self._exchange([]), [])
+
+    def _send_back(self) -> None:
+        while self._refused:
+            delivery = self._refused[0]
+            again = attempted(delivery.raw)
+            if again.attempts >= self.max_deliveries:
+                self._parked.append(delivery)
+                log.error(
+                    "message_parked",
+                    queue=delivery.queue_key,
+                    attempts=again.attempts,
+                    task_id=again.task_id,
+                    task=again.task,
+                )
+            else:
+                self.queues.replace(delivery, again.raw)
+            self._refused.pop(0)
 
     def missing(self, held: Iterable[Delivery]) -> list[Delivery]:
         """What the server moved in a take whose answer was lost. 1 command per key."""
         if not self._doubtful:
             return []
-        known = [*held, *self._finished, *self._unreadable]
+        known = [*held, *self._finished, *self._refused, *self._parked]
         found = self.queues.unheld(self._doubtful, known)
         self._doubtful.clear()
         return found
@@ -103,10 +127,10 @@ class Courier:
             deliveries,
         )
 
-    def give_back(self, deliveries: list[Delivery], *, to_end: bool = False) -> None:
-        """Return held messages to their queues, after finishing what is finished."""
+    def give_back(self, deliveries: list[Delivery]) -> None:
+        """Return messages not started, after finishing what is finished."""
         self.flush()
-        self.queues.give_back(deliveries, to_end=to_end)
+        self.queues.give_back(deliveries)
         for key, count in Counter(d.queue_key for d in deliveries).items():
             log.info("messages_given_back", queue=key, count=count)
 
@@ -137,7 +161,7 @@ class Courier:
     def _exchange(self, wishes: Sequence[Source]) -> Exchange:
         takes = [Take(source.queue_key, source.keep) for source in wishes]
         try:
-            return self.queues.exchange(self._finished, takes)
+            return self.queues.exchange(tuple(self._finished), takes)
         except LOST:
             self._doubtful |= {take.queue_key for take in takes if take.keep}
             self._sent_twice.update(self._finished)
@@ -173,11 +197,11 @@ class Courier:
         if source is None:
             return
         try:
-            payload = _read(delivery.raw)
+            payload = read(delivery.raw)
             source.consumer.receive(source, delivery, payload)
         except Unreadable as error:
             if source.keep:
-                self._unreadable.append(delivery)
+                self._parked.append(delivery)
             log.error(
                 "message_unreadable",
                 queue=delivery.queue_key,
@@ -186,13 +210,6 @@ class Courier:
             )
         else:
             self.brought += 1
-
-
-def _read(raw: bytes) -> Any:
-    try:
-        return loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
 def _by_consumer(

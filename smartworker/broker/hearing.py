@@ -28,6 +28,7 @@ class Hearing:
         self.mode = "off"
         self._keys: dict[str, str] = {}
         self._database = 0
+        self._said = False
         self._spread = 0.0
         self._pops_before = 0
 
@@ -52,6 +53,9 @@ class Hearing:
             log.warning("doorbell_refused", mode=self.mode, error=str(error))
         else:
             transport.remember(rings=True)
+            if self._said and flags.before == flags.after:
+                return
+            self._said = True
             log.info(
                 "doorbell_ready",
                 mode=self.mode,

@@ -5,7 +5,7 @@ kombu calls it the cycle of a transport. It runs from Celery's event loop
 """
 
 import random
-import select
+import selectors
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -86,6 +86,14 @@ class Poller:
     def finish(self, delivery: Delivery) -> None:
         """A held message is done: sent at once, with others of the same moment."""
         self.courier.finish(delivery)
+        self._soon()
+
+    def refuse(self, delivery: Delivery) -> None:
+        """A held message goes back to the end of its queue, one attempt older."""
+        self.courier.refuse(delivery)
+        self._soon()
+
+    def _soon(self) -> None:
         if self._loop is not None:
             self.wake()
         else:
@@ -107,7 +115,9 @@ class Poller:
             channel = self._channels[0]
             client = self._transport.plain_client(channel)
             queues = Queues(client, self.worker, channel.global_keyprefix)
-            self._courier = Courier(queues, Bells(), self._sources)
+            self._courier = Courier(
+                queues, Bells(), self._sources, self._transport.max_deliveries
+            )
         return self._courier
 
     # -- asked by Celery -------------------------------------------------------------
@@ -178,8 +188,11 @@ class Poller:
             pause = min(pause, IMPATIENT)
         if timeout is not None:
             pause = min(pause, timeout)
-        watched = [self._doorbell] if self._doorbell.connected else []
-        if select.select(watched, [], [], pause)[0]:
+        with selectors.DefaultSelector() as selector:
+            if self._doorbell.connected:
+                selector.register(self._doorbell, selectors.EVENT_READ)
+            rung = selector.select(pause)
+        if rung:
             self._hear()
         elif self.hearing.mode == "off" or not self.pace.left():
             self._poll()
@@ -259,6 +272,9 @@ class Poller:
         self.pace.polled(deaf=self.hearing.mode == "off")
         keys = [source.queue_key for source in self._sources()]
         if keys and self.courier.queues.waiting(keys):
+            if self._doorbell.connected and not self.courier.bells.any:
+                # Nobody rang for these: the server may have lost its flags.
+                self.hearing.find_mode(self._transport, self._channels[0])
             self.courier.bells.look_everywhere(keys)
         for channel in self._channels:
             channel.maybe_refresh_binding_expiry()
@@ -296,26 +312,38 @@ class Poller:
             act()
         except (*LOST, RedisError) as error:
             self._outage = Outage(self._clock.monotonic(), error, pauses())
-            # An endpoint may just have closed an idle connection: try before talking.
-            self._retry()
+            if isinstance(error, LOST):
+                # An endpoint may just have closed an idle connection: try at once.
+                self._retry()
+            else:
+                self._retry_later(error)
 
     def _retry(self) -> None:
         outage = self._outage
-        if outage is None or self._closed or self._loop is None:
+        if outage is None or self._closed:
             return
         try:
-            self._hang_up()
-            self._transport.disconnect_pool()
+            if isinstance(outage.error, LOST):
+                self._hang_up()
+                self._transport.disconnect_pool()
             self._prepare()
             found = self.courier.missing(self.held())
+            self.courier.adopt(found)
+            self._bring()
         except (*LOST, RedisError) as error:
-            self._cancel_timer()
-            self._cancel_timer = self._loop.later(outage.failed(error), self._retry)
+            self._retry_later(error)
+        except BaseException:
+            self._outage = None
+            raise
         else:
             self._outage = None
             outage.over(self._clock.monotonic(), len(found))
-            self.courier.adopt(found)
-            self._guarded(self._bring)
+
+    def _retry_later(self, error: Exception) -> None:
+        if self._outage is not None and self._loop is not None:
+            pause = self._outage.failed(error)
+            self._cancel_timer()
+            self._cancel_timer = self._loop.later(pause, self._retry)
 
     def _hang_up(self) -> None:
         self._changed = True

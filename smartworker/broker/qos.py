@@ -22,10 +22,7 @@ class QoS(virtual.QoS):
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Give the message to the end of its queue, or be done with it."""
-        if requeue:
-            self.channel.give_back([delivery_tag], to_end=True)
-        else:
-            self.channel.finish(delivery_tag)
+        self.channel.finish(delivery_tag, again=requeue)
         super().ack(delivery_tag)
 
     def restore_unacked(self) -> list[Any]:

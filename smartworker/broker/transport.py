@@ -32,6 +32,11 @@ class Transport(stock.Transport):
         """The mode asked for: auto, keyspace, publish or off."""
         return str(self.client.transport_options.get("doorbell", "auto"))
 
+    @property
+    def max_deliveries(self) -> int:
+        """How often a message may be started before it is parked."""
+        return int(self.client.transport_options.get("max_deliveries", 5))
+
     def pool_for(self, channel: Any) -> Any:
         """The connection pool of all channels, made at first use."""
         if self._pool is None:

@@ -26,6 +26,7 @@ __all__ = [
     "explain",
     "metered",
     "tls_options",
+    "verified",
 ]
 
 #: Errors that mean: no answer, or none that can be trusted.
@@ -137,6 +138,19 @@ def tls_options(authority: Path | None) -> dict[str, Any]:
     if authority is not None:
         options["ssl_ca_certs"] = str(authority)
     return options
+
+
+def verified(params: dict[str, Any], authority: str | None) -> dict[str, Any]:
+    """The parameters of a connection; over TLS they verify the certificate.
+
+    kombu accepts any certificate where nobody says otherwise, and its parameters
+    do not tell whether somebody did.
+    """
+    if not issubclass(params["connection_class"], redis.SSLConnection):
+        return params
+    if params.get("ssl_cert_reqs") in (ssl.CERT_REQUIRED, "required", "CERT_REQUIRED"):
+        return params
+    return {**params, **tls_options(Path(authority) if authority else None)}
 
 
 def connect(url: str, authority: Path | None = None) -> redis.Redis:

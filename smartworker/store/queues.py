@@ -116,6 +116,15 @@ class Queues:
             raise error
         return len(removed)
 
+    def replace(self, delivery: Delivery, raw: bytes) -> None:
+        """Put `raw` at the end of the queue and its old form out of flight.
+
+        2 commands; the push comes first and must succeed.
+        """
+        with because("give_back"):
+            self.client.lpush(delivery.queue_key, raw)
+            self.client.lrem(self._inflight(delivery.queue_key), 1, delivery.raw)
+
     def unheld(
         self, queue_keys: Iterable[str], held: Iterable[Delivery]
     ) -> list[Delivery]:

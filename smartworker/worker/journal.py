@@ -14,16 +14,15 @@ log = logs.get_logger(__name__)
 #: Loggers whose INFO lines say what our events say.
 TALKATIVE = ("apscheduler", "celery.app.trace", "celery.worker.strategy")
 
+#: Names our receiver of Celery's `setup_logging` signal.
+OURS = "smartworker"
+
 _started: dict[str, float] = {}
+_bound: dict[str, Any] = {}
 
 
-def connect(app: Any) -> None:
-    """Log as JSON from now on, for workers of this app and what their tasks do."""
-
-    def on_setup(loglevel: Any = None, **_: Any) -> None:
-        configure(app, loglevel or logging.INFO)
-
-    signals.setup_logging.connect(on_setup, weak=False, dispatch_uid=id(app))
+def connect() -> None:
+    """Log what happens to tasks, whatever app they belong to."""
     for signal, handler in (
         (signals.worker_shutting_down, _stopping),
         (signals.task_prerun, _start),
@@ -34,9 +33,28 @@ def connect(app: Any) -> None:
         signal.connect(handler, weak=False, dispatch_uid=handler.__qualname__)
 
 
-def configure(app: Any, level: int | str = logging.INFO) -> None:
-    """Send the lines of this process where and how the settings say."""
-    logs.configure(app.smartworker.log_format, secrets(app), level)
+def take_over(app: Any) -> None:
+    """Write the lines of this process, which becomes a worker of this app.
+
+    A program that configures Celery's logging by itself is left alone.
+    """
+    signals.setup_logging.disconnect(dispatch_uid=OURS)
+    if signals.setup_logging.receivers:
+        return
+
+    def on_setup(loglevel: Any = None, logfile: Any = None, **_: Any) -> None:
+        configure(app, loglevel or logging.INFO, logfile)
+
+    signals.setup_logging.connect(on_setup, weak=False, dispatch_uid=OURS)
+    configure(app)
+
+
+def configure(app: Any, level: Any = logging.INFO, logfile: Any = None) -> None:
+    """Send the lines of this process where and how the settings say.
+
+    `level` is for the lines of others: our events are always there.
+    """
+    logs.configure(app.smartworker.log_format, secrets(app), level, logfile)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -62,7 +80,7 @@ def _stopping(sender: Any = None, sig: str = "", how: str = "", **_: Any) -> Non
 def _start(task_id: str, task: Any, **_: Any) -> None:
     _started[task_id] = system_clock.monotonic()
     headers = task.request.headers or {}
-    logs.bind(
+    _bound[task_id] = logs.bind(
         task_id=task_id,
         task=task.name,
         **{
@@ -79,7 +97,9 @@ def _finish(task_id: str, state: str | None = None, **_: Any) -> None:
     _started.pop(task_id, None)
     if state == "SUCCESS":
         log.info("task_finished", seconds=seconds, state=state)
-    logs.unbind("task_id", "task", "job", "trigger_id")
+    # An outer task, which called this one directly, gets its own fields back.
+    if task_id in _bound:
+        logs.reset(_bound.pop(task_id))
 
 
 def _fail(task_id: str, exception: Any, sender: Any = None, **_: Any) -> None:

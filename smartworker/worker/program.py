@@ -9,6 +9,7 @@ from smartworker.errors import SettingsError, SmartworkerError
 from smartworker.settings import check_url
 from smartworker.store.client import RedisError, explain
 from smartworker.worker import journal
+from smartworker.worker.configuration import complete
 
 #: What these cost: 143,000 commands a day, for news that nobody reads.
 SILENCED = {
@@ -18,13 +19,17 @@ SILENCED = {
 }
 
 
+UNIX_SOCKET = "redis+socket://"
+
+
 class Worker(CeleryWorker):
     """The worker that `celery -A app worker` starts after `setup(app)`."""
 
     def on_before_init(self, quiet: bool = False, **kwargs: Any) -> None:
         """Refuse to start where the broker cannot work: one sentence, no traceback."""
         # Before Celery does: it may warn about root, in several lines.
-        journal.configure(self.app)
+        journal.take_over(self.app)
+        complete(self.app)
         try:
             check_broker(self.app)
         except SmartworkerError as error:
@@ -50,11 +55,13 @@ def check_broker(app: Any) -> None:
             "REDIS_URL is not set: write redis://host:6379/0 there, or set "
             "UPSTASH_REDIS_HOST, UPSTASH_REDIS_PORT and UPSTASH_REDIS_PASSWORD."
         )
-    check_url("REDIS_URL (broker_url)", str(url))
+    for each in url if isinstance(url, list | tuple) else str(url).split(";"):
+        if not each.startswith(UNIX_SOCKET):
+            check_url("The broker's URL", each)
     connection = app.connection_for_read()
     try:
         connection.transport.establish_connection()
     except (RedisError, OSError) as error:
-        raise explain(url, error) from error
+        raise explain(connection.as_uri(), error) from error
     finally:
         connection.release()

@@ -6,17 +6,22 @@ from typing import Any
 from celery import states
 from celery.backends.redis import RedisBackend, ResultConsumer
 from kombu.utils.encoding import bytes_to_str
+from kombu.utils.objects import cached_property
 
 from smartworker.broker.channel import OUR_MARK
 from smartworker.clock import system_clock
+from smartworker.logs import get_logger
 from smartworker.store import keys, notifications
 from smartworker.store.client import (
     LOST,
     connection_options,
     keepalive_options,
     metered,
+    verified,
 )
 from smartworker.store.meter import because
+
+log = get_logger(__name__)
 
 #: Seconds between two looks while waiting: a subscription may die unnoticed.
 LOOK_AGAIN = 30.0
@@ -28,14 +33,17 @@ class Waiter(ResultConsumer):
     """Waits for results by the server's own notice that their key was set.
 
     Celery's class keeps its locks; what it subscribes to and what a notice means
-    are ours. A subscription is hung up, not cancelled: that costs no command.
+    are ours. It subscribes only while somebody waits, and hangs up instead of
+    cancelling: that costs no command.
     """
 
     _pubsub: Any
+    _pending_unsubscribe: set[str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ids: dict[str, str] = {}
+        self._wanted: set[str] = set()
         self._looked = 0.0
         self._pause: float | None = None
         # Celery names its subscriptions by this function.
@@ -43,44 +51,56 @@ class Waiter(ResultConsumer):
 
     def _channel_for(self, task_id: str) -> str:
         key = bytes_to_str(self.backend.get_key_for_task(task_id))
-        channel = keys.keyspace(int(self.backend.connparams.get("db") or 0), key)
-        self._ids[channel] = task_id
-        return channel
+        return keys.keyspace(int(self.backend.connparams.get("db") or 0), key)
 
-    def start(self, initial_task_id: str, **kwargs: Any) -> None:
-        """Begin to listen. At most 3 commands, 1 of them billed."""
-        if self._pause is None:
-            self._find_pause()
-        super().start(initial_task_id, **kwargs)
+    def consume_from(self, task_id: str) -> None:
+        """Note whose result is wanted; a group asks this when it is sent."""
+        with self._locked():
+            channel = self._channel_for(task_id)
+            self._ids[channel] = task_id
+            self._pending_unsubscribe.discard(channel)
+            if channel not in self.subscribed_to:
+                self._wanted.add(channel)
 
-    def _find_pause(self) -> None:
-        rings = notifications.rings(self.backend.client)
-        self._pause = LOOK_AGAIN if rings else LOOK_AGAIN_DEAF
-
-    def _consume_from(self, task_id: str) -> None:
-        channel = self._channel_for(task_id)
-        self._pending_unsubscribe.discard(channel)
-        if channel in self.subscribed_to:
-            return
-        self.subscribed_to.add(channel)
-        with self.reconnect_on_error(), because("wait"):
-            self._pubsub.subscribe(channel)
-            # Confirmed before Celery looks, or a result stored in between is missed.
-            self._pubsub.parse_response(block=True)
+    def on_wait_for_pending(self, result: Any, **kwargs: Any) -> None:
+        """Somebody waits: subscribe, and then look once. 1 command and 1 or more."""
+        with self._locked(), self.reconnect_on_error():
+            if self._pubsub is None:
+                self._reconnect_pubsub()
+            else:
+                self._subscribe_wanted()
+        with because("wait"):
+            super().on_wait_for_pending(result, **kwargs)
 
     def _reconnect_pubsub(self) -> None:
         with self._locked():
             if self._pubsub is not None:
                 self._pubsub.close()
+            rings = notifications.rings(self.backend.client)
+            self._pause = LOOK_AGAIN if rings else LOOK_AGAIN_DEAF
             self._pubsub = self.backend.client.pubsub(ignore_subscribe_messages=True)
-            self.subscribed_to -= self._pending_unsubscribe
+            self._wanted |= self.subscribed_to - self._pending_unsubscribe
+            self.subscribed_to.clear()
             self._pending_unsubscribe.clear()
-            self._find_pause()
-            with because("wait"):
-                for channel in self.subscribed_to:
-                    self._pubsub.subscribe(channel)
-                    self._pubsub.parse_response(block=True)
+            self._subscribe_wanted()
             self._look()
+
+    def _subscribe_wanted(self) -> None:
+        """Confirmed before anybody looks, or a result stored in between is missed."""
+        wanted = self._wanted
+        if not wanted:
+            return
+        with because("wait"):
+            self._pubsub.subscribe(*wanted)
+            missing = len(wanted)
+            while missing:
+                kind, channel, *_ = self._pubsub.parse_response(block=True)
+                if bytes_to_str(kind) == "subscribe":
+                    missing -= 1
+                else:
+                    self._fetch(bytes_to_str(channel))
+        self.subscribed_to |= wanted
+        self._wanted = set()
 
     def _drain_one(self, pubsub: Any, timeout: float | None) -> bool:
         with self.reconnect_on_error():
@@ -102,18 +122,12 @@ class Waiter(ResultConsumer):
 
     def _fetch(self, channel: str) -> None:
         task_id = self._ids.get(channel)
-        if task_id is None or channel not in self.subscribed_to:
+        if task_id is None:
             return
         with because("wait"):
             meta = self.backend.get_task_meta(task_id, cache=False)
         if meta["status"] != states.PENDING:
             self.on_state_change({**meta, "task_id": task_id}, None)
-
-    def on_wait_for_pending(self, result: Any, **kwargs: Any) -> None:
-        """Look once, now that the subscription is confirmed."""
-        self._looked = system_clock.monotonic()
-        with because("wait"):
-            super().on_wait_for_pending(result, **kwargs)
 
     def _flush_pending_unsubscribe(self) -> None:
         if self._lock_depth.value:
@@ -121,8 +135,8 @@ class Waiter(ResultConsumer):
         if not self._pending_unsubscribe or not self._pubsub_lock.acquire(False):
             return
         try:
-            gone = self._pending_unsubscribe & self.subscribed_to
-            self._pending_unsubscribe.clear()
+            gone, self._pending_unsubscribe = self._pending_unsubscribe, set()
+            self._wanted -= gone
             self.subscribed_to -= gone
             for channel in gone:
                 self._ids.pop(channel, None)
@@ -145,6 +159,31 @@ class Backend(RedisBackend):
         self.connparams.update(connection_options(), connection_class=metered(plain))
         if "path" not in self.connparams:
             self.connparams["socket_keepalive_options"] = keepalive_options()
+
+    def _params_from_url(self, url: str, defaults: Any) -> dict[str, Any]:
+        params: dict[str, Any] = super()._params_from_url(url, defaults)
+        options = self.app.conf.broker_transport_options
+        plain = params.get("connection_class") or self.redis.Connection
+        return verified({**params, "connection_class": plain}, options.get("tls_ca"))
+
+    @cached_property
+    def retry_policy(self) -> dict[str, Any]:
+        """About a minute of growing pauses: longer than a server's restart."""
+        return {
+            "max_retries": 10,
+            "interval_start": 0.5,
+            "interval_step": 1.5,
+            "interval_max": 10,
+        } | self._transport_options.get("retry_policy", {})
+
+    def on_connection_error(
+        self, max_retries: Any, exc: Exception, intervals: Any, retries: int
+    ) -> float:
+        """The pause before the next try; said once an outage."""
+        pause = float(next(intervals))
+        if retries == 0:
+            log.warning("results_away", error=str(exc)[:200], retry_seconds=pause)
+        return pause
 
     def _add_driver_info(self) -> None:
         """Introducing ourselves would cost two commands per connection."""

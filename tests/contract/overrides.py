@@ -60,15 +60,18 @@ OVERRIDES: dict[str, str | None] = {
     "kombu.transport.virtual.base:Transport.close_connection": "(self, connection)",
     "kombu.transport.redis:PublishBatch.__init__": "(self, channel, max_size)",
     # smartworker/worker/results.py, overridden
-    "celery.backends.redis:ResultConsumer._consume_from": "(self, task_id)",
+    "celery.backends.redis:ResultConsumer.consume_from": "(self, task_id)",
     "celery.backends.redis:ResultConsumer._drain_one": "(self, pubsub, timeout)",
     "celery.backends.redis:ResultConsumer._flush_pending_unsubscribe": "(self)",
     "celery.backends.redis:ResultConsumer._reconnect_pubsub": "(self)",
-    "celery.backends.redis:ResultConsumer.start": "(self, initial_task_id, **kwargs)",
     "celery.backends.redis:ResultConsumer.on_wait_for_pending": (
         "(self, result, **kwargs)"
     ),
     "celery.backends.redis:RedisBackend._add_driver_info": "(self)",
+    "celery.backends.redis:RedisBackend._params_from_url": "(self, url, defaults)",
+    "celery.backends.redis:RedisBackend.on_connection_error": (
+        "(self, max_retries, exc, intervals, retries)"
+    ),
     "celery.backends.redis:RedisBackend._set": "(self, key, value, expires=None)",
     "celery.backends.redis:RedisBackend.on_task_call": "(self, producer, task_id)",
     "celery.backends.base:BaseKeyValueStoreBackend._store_result": (
@@ -117,5 +120,8 @@ TOUCHED: dict[str, set[str]] = {
         "_pubsub_lock",
         "subscribed_to",
     },
+    "celery.backends.redis:RedisBackend": {"_transport_options", "retry_policy"},
+    # smartworker/worker/configuration.py
+    "celery.utils.collections:ChainMap": {"maps", "defaults"},
     "redis.connection:AbstractConnection": {"_sock"},
 }

@@ -102,7 +102,7 @@ def test_the_search_sees_our_overrides() -> None:
     found = {
         name for cls in classes() for name in vars(cls) if foreign_owner(cls, name)
     }
-    assert {"_put", "_lookup", "_consume_from", "_set", "prepare_args"} <= found
+    assert {"_put", "_lookup", "_drain_one", "_set", "prepare_args"} <= found
 
 
 def own_names() -> set[str]:

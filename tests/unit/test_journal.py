@@ -52,6 +52,7 @@ def lines(app: Celery, stderr: io.StringIO) -> Iterator[Lines]:
     root = logging.getLogger()
     kept = root.handlers[:], root.level
     levels = {name: logging.getLogger(name).level for name in journal.TALKATIVE}
+    journal.take_over(app)
     signals.setup_logging.send(sender=None, loglevel=logging.INFO)
     yield lambda: [json.loads(line) for line in stderr.getvalue().splitlines()]
     root.handlers[:], root.level = kept
@@ -59,7 +60,9 @@ def lines(app: Celery, stderr: io.StringIO) -> Iterator[Lines]:
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
     structlog.contextvars.clear_contextvars()
+    signals.setup_logging.disconnect(dispatch_uid=journal.OURS)
     journal._started.clear()
+    journal._bound.clear()
 
 
 def task(**headers: Any) -> SimpleNamespace:
@@ -228,7 +231,47 @@ def test_celery_says_nothing_twice(lines: Lines) -> None:
 
 def test_connecting_twice_logs_once(app: Celery, lines: Lines) -> None:
     """Two apps in one process, or setup called again: one line for each event."""
-    journal.connect(app)
+    journal.connect()
     smartworker.setup(Celery("second", set_as_current=False), Settings(redis_url=URL))
     begin("id-8")
     assert [line["event"] for line in lines()] == ["task_started"]
+
+
+def test_a_task_called_inside_another_gives_its_fields_back(lines: Lines) -> None:
+    """`inner.apply()` in a task: the outer task's id stands on its later lines."""
+    begin("outer")
+    begin("inner")
+    signals.task_postrun.send(sender=None, task_id="inner", state="SUCCESS")
+    signals.task_postrun.send(sender=None, task_id="outer", state="SUCCESS")
+    logging.getLogger("celery.worker").info("after")
+    names = [line.get("task_id") for line in lines()]
+    assert names == ["outer", "inner", "inner", "outer", None]
+
+
+def test_a_logging_set_up_of_the_users_own_is_left_alone(app: Celery) -> None:
+    """Somebody else answers Celery's signal: no handler of theirs is replaced."""
+    handlers = logging.getLogger().handlers[:]
+
+    def theirs(**_: Any) -> None:
+        """The user's receiver."""
+
+    signals.setup_logging.connect(theirs)
+    try:
+        journal.take_over(app)
+        signals.setup_logging.send(sender=None, loglevel=logging.INFO)
+    finally:
+        signals.setup_logging.disconnect(theirs)
+    assert logging.getLogger().handlers == handlers
+
+
+def test_a_common_word_as_password_leaves_the_names_whole(
+    lines: Lines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Masking must not change what a line is called."""
+    made = Celery("weak", set_as_current=False)
+    journal.configure(
+        smartworker.setup(made, Settings(redis_url="redis://:task@broker.example/0"))
+    )
+    begin("id-9")
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["task_id"]) == ("task_started", "id-9")

@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -228,25 +229,34 @@ def test_unconfigured_events_are_silent(output: Output) -> None:
 
 
 def test_bound_fields_stand_on_every_line(output: Output) -> None:
-    """From bind to unbind, on ours and on foreign lines."""
+    """From bind to reset, on ours and on foreign lines; nested ones come back."""
     logs.configure()
-    logs.bind(task_id="1", job="book")
+    outer = logs.bind(task_id="1", job="book")
+    inner = logs.bind(task_id="2")
     logs.get_logger("ours").info("inside")
-    logging.getLogger("foreign").info("inside too")
-    logs.unbind("job")
-    logs.get_logger("ours").info("half")
-    logs.unbind("task_id", "never_bound")
+    logs.reset(inner)
+    logging.getLogger("foreign").info("half")
+    logs.reset(outer)
     logs.get_logger("ours").info("outside")
-    one, two, half, outside = lines(output())
-    for line in (one, two):
-        assert (line["task_id"], line["job"]) == ("1", "book")
-    assert half["task_id"] == "1"
-    assert "job" not in half
+    inside, half, outside = lines(output())
+    assert (inside["task_id"], inside["job"]) == ("2", "book")
+    assert (half["task_id"], half["job"]) == ("1", "book")
     assert "task_id" not in outside
 
 
-def test_uvicorn_says_it_once(output: Output) -> None:
-    """The twin of the message with escape codes is left out."""
-    logs.configure()
-    logging.getLogger("uvicorn").info("up", extra={"color_message": "\x1b[1mup"})
-    assert "color_message" not in only(output())
+def test_our_events_show_whatever_the_level_of_others(output: Output) -> None:
+    """Celery's default level is WARNING; what the worker is doing must still show."""
+    logs.configure(level="WARNING")
+    logging.getLogger("celery").info("chatter")
+    logs.get_logger("smartworker.worker").info("worker_ready")
+    assert [line["event"] for line in lines(output())] == ["worker_ready"]
+
+
+def test_a_log_file_takes_the_lines(output: Output, tmp_path: Path) -> None:
+    """`celery worker --logfile` and `--detach`."""
+    logs.configure(logfile=str(tmp_path / "log"))
+    logs.get_logger("smartworker.worker").info("worker_ready")
+    for handler in logging.getLogger().handlers:
+        handler.close()
+    assert '"worker_ready"' in (tmp_path / "log").read_text()
+    assert output() == ""

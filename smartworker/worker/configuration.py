@@ -1,0 +1,66 @@
+"""Celery's configuration: what smartworker fills in where the user set nothing."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from smartworker.settings import Settings
+from smartworker.store.client import COMMAND_TIMEOUT, tls_options
+
+#: What our transport and result backend serve.
+SCHEMES = ("redis", "rediss")
+
+
+def defaults(settings: Settings) -> dict[str, Any]:
+    """Celery settings that apply where the user set nothing."""
+    ours = {
+        "broker_url": settings.redis_url,
+        "broker_connection_retry_on_startup": True,
+        "result_backend": settings.result_url,
+        "result_expires": 3600,
+        "redis_socket_timeout": COMMAND_TIMEOUT,
+        "redis_socket_connect_timeout": COMMAND_TIMEOUT,
+        "redis_socket_keepalive": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_time_limit": 1800,
+        "task_soft_time_limit": 1500,
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+    }
+    return {name: value for name, value in ours.items() if value is not None}
+
+
+def complete(sender: Any, **_: Any) -> None:
+    """Fill in what the user's configuration leaves open; safe to repeat.
+
+    Celery's own `add_defaults` would put ours in front of a loaded configuration.
+    """
+    conf, settings = sender.conf, sender.smartworker
+    if not any(isinstance(values, _Defaults) for values in conf.maps):
+        ours = _Defaults(defaults(settings))
+        conf.maps.insert(len(conf.maps) - 1, ours)
+        conf.defaults.insert(len(conf.defaults) - 1, ours)
+        if not conf.result_backend and _scheme(conf.broker_url) in SCHEMES:
+            ours["result_backend"] = conf.broker_url
+    conf.broker_transport_options = {
+        "doorbell": settings.doorbell,
+        "max_deliveries": settings.max_deliveries,
+        "tls_ca": settings.tls_ca and str(settings.tls_ca),
+        **conf.broker_transport_options,
+    }
+    # kombu would warn, and accept any certificate.
+    options = tls_options(settings.tls_ca)
+    if _scheme(conf.broker_url) == "rediss" and not conf.broker_use_ssl:
+        conf.broker_use_ssl = options
+    if _scheme(conf.result_backend) == "rediss" and not conf.redis_backend_use_ssl:
+        conf.redis_backend_use_ssl = options
+
+
+class _Defaults(dict[str, Any]):
+    """Our layer among Celery's maps of settings: in front of Celery's own alone."""
+
+
+def _scheme(url: Any) -> str:
+    return urlsplit(url).scheme if isinstance(url, str) else ""
