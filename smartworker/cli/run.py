@@ -40,6 +40,8 @@ def worker(arguments: tuple[str, ...]) -> None:
         find_app(app)
     except (ImportError, AttributeError) as error:
         raise SettingsError(f"There is no Celery app at {app!r}: {error}.") from error
+    if app == READY_MADE:
+        import_tasks()
     if ready_file := options.get("ready_file"):
         signals.worker_ready.connect(
             lambda **_: Path(ready_file).touch(), weak=False, dispatch_uid="ready-file"
@@ -51,6 +53,19 @@ def worker(arguments: tuple[str, ...]) -> None:
     # Celery reads sys.argv again for --detach and for the process title.
     sys.argv[1:] = ["-A", app, "worker", *rest]
     celery.main(args=sys.argv[1:], auto_envvar_prefix="CELERY")
+
+
+def import_tasks() -> None:
+    """Import the tasks modules; one that is missing is a sentence."""
+    from smartworker.app import settings
+
+    for module in settings.tasks:
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                f"SMARTWORKER_TASKS names {module!r}, and there is no {error.name!r}."
+            ) from error
 
 
 def take_options(arguments: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:

@@ -23,6 +23,8 @@ from smartworker.store.meter import because
 
 log = get_logger(__name__)
 
+#: The notice of a key that was set; its lifetime rings too.
+STORED = b"set"
 #: Seconds between two looks while waiting: a subscription may die unnoticed.
 LOOK_AGAIN = 30.0
 #: The same where the server does not tell of results.
@@ -66,22 +68,28 @@ class Waiter(ResultConsumer):
         """Somebody waits: subscribe, and then look once. 1 command and 1 or more."""
         with self._locked(), self.reconnect_on_error():
             if self._pubsub is None:
-                self._reconnect_pubsub()
-            else:
-                self._subscribe_wanted()
+                self._open()
+            self._subscribe_wanted()
         with because("wait"):
             super().on_wait_for_pending(result, **kwargs)
 
+    def _open(self) -> None:
+        if self._pause is None:
+            rings = notifications.rings(self.backend.client)
+            self._pause = LOOK_AGAIN if rings else LOOK_AGAIN_DEAF
+        self._looked = system_clock.monotonic()
+        self._pubsub = self.backend.client.pubsub(ignore_subscribe_messages=True)
+
     def _reconnect_pubsub(self) -> None:
+        """A connection was lost: ask for everything anew, and look at all of it."""
         with self._locked():
             if self._pubsub is not None:
                 self._pubsub.close()
-            rings = notifications.rings(self.backend.client)
-            self._pause = LOOK_AGAIN if rings else LOOK_AGAIN_DEAF
-            self._pubsub = self.backend.client.pubsub(ignore_subscribe_messages=True)
             self._wanted |= self.subscribed_to - self._pending_unsubscribe
             self.subscribed_to.clear()
             self._pending_unsubscribe.clear()
+            self._pause = None
+            self._open()
             self._subscribe_wanted()
             self._look()
 
@@ -94,10 +102,10 @@ class Waiter(ResultConsumer):
             self._pubsub.subscribe(*wanted)
             missing = len(wanted)
             while missing:
-                kind, channel, *_ = self._pubsub.parse_response(block=True)
+                kind, channel, data = self._pubsub.parse_response(block=True)
                 if bytes_to_str(kind) == "subscribe":
                     missing -= 1
-                else:
+                elif data == STORED:
                     self._fetch(bytes_to_str(channel))
         self.subscribed_to |= wanted
         self._wanted = set()
@@ -110,7 +118,7 @@ class Waiter(ResultConsumer):
             if not (pubsub.subscribed and connection and connection.can_read(0)):
                 return False
             message = pubsub.get_message(timeout=timeout)
-            if message and message["type"] == "message":
+            if message and message["data"] == STORED:
                 self._fetch(bytes_to_str(message["channel"]))
         return True
 

@@ -36,6 +36,7 @@ class Tally(bootsteps.StartStopStep):
 
     def stop(self, worker: Any) -> None:
         """The last lines of the children."""
+        signals.worker_process_init.disconnect(self._in_child)
         self._read()
 
     terminate = stop
