@@ -1,0 +1,262 @@
+"""A server that answers with errors: few commands, one line, and nothing is lost."""
+
+import json
+import logging
+import random
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from kombu import Consumer, Queue
+
+import smartworker
+from smartworker.broker.poller import Poller
+from smartworker.settings import Settings
+from smartworker.store.client import connection_options
+from smartworker.testing import ManualClock, ManualHub
+
+pytestmark = pytest.mark.every_server
+
+QUEUE = "celery"
+#: Longer than the longest pause between two tries, and a poll.
+SOON = 40.0
+
+
+class Rig:
+    """A consumer of some queues on a manual clock that polls each second."""
+
+    def __init__(
+        self, url: str, queues: tuple[str, ...], interval: float, **settings: Any
+    ) -> None:
+        app = Celery("rig", set_as_current=False)
+        smartworker.setup(app, Settings(redis_url=url, **settings))
+        self.clock = ManualClock()
+        self.hub = ManualHub(self.clock, patience=0.005)
+        self.connection = app.connection_for_read()
+        transport = self.connection.transport
+        self.poller = transport.cycle = Poller(
+            transport, interval, clock=self.clock, rng=random.Random(1)
+        )
+        self.channel = self.connection.channel()
+        self.got: list[Any] = []
+        declared = [Queue(name, routing_key=name) for name in queues]
+        consumer = Consumer(self.channel, declared, on_message=self.got.append)
+        consumer.consume()
+        self.poller.attach(self.hub)
+        self.settle()
+
+    def settle(self) -> None:
+        """Let the server's news arrive, and act on it."""
+        self.hub.settle()
+        self.hub.settle()
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.hub.run(seconds)
+        self.settle()
+
+    @property
+    def bodies(self) -> list[Any]:
+        """What came, in order."""
+        return [message.payload for message in self.got]
+
+    def acknowledge(self) -> None:
+        """All that came is done."""
+        for message in self.got:
+            if not message.acknowledged:
+                message.ack()
+        self.settle()
+
+    def close(self) -> None:
+        """End everything, even if the server refuses."""
+        with suppress(redis.RedisError, OSError):
+            self.connection.release()
+        self.poller.close()
+
+
+RigOf = Callable[..., Rig]
+Lines = Callable[[str], list[Any]]
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    """The operator's client; puts the server's limits back."""
+    options: dict[str, Any] = connection_options()
+    with redis.Redis.from_url(redis_url, **options) as made:
+        yield made
+        set_memory(made, 0)
+
+
+@pytest.fixture
+def rig(redis_url: str, client: Any) -> Iterator[RigOf]:
+    """Makes rigs on the test's server, started; closed at the end."""
+    made: list[Rig] = []
+
+    def make(*queues: str, interval: float = 1.0, **settings: Any) -> Rig:
+        made.append(Rig(redis_url, queues or (QUEUE,), interval, **settings))
+        return made[-1]
+
+    yield make
+    set_memory(client, 0)
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Lines:
+    """The logged lines of an event, as dictionaries."""
+    caplog.set_level(logging.INFO)
+
+    def named(event: str) -> list[Any]:
+        found = [r.msg for r in caplog.records if isinstance(r.msg, dict)]
+        return [line for line in found if line["event"] == event]
+
+    return named
+
+
+def raw(body: Any, queue: str = QUEUE, **headers: Any) -> bytes:
+    """A message as kombu puts it on a queue."""
+    return json.dumps(
+        {
+            "body": json.dumps(body),
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": {"task": "project.add", "id": f"id-{body}", **headers},
+            "properties": {
+                "delivery_mode": 2,
+                "delivery_tag": "foreign",
+                "delivery_info": {"exchange": "", "routing_key": queue},
+                "priority": 0,
+            },
+        }
+    ).encode()
+
+
+def set_memory(client: Any, limit: int) -> None:
+    """A limit that is exceeded at once (1), or none (0); nothing is evicted."""
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", limit)
+
+
+def inflight(one: Rig, queue: str = QUEUE) -> str:
+    """The rig's in-flight list of a queue."""
+    return f"smartworker:inflight:{one.poller.worker}:{queue}"
+
+
+# -- messages that go back ---------------------------------------------------------
+
+
+def test_a_requeue_waits_for_the_server(rig: RigOf, client: Any) -> None:
+    """Rejected on a full server: it goes back, and comes again, once there is room."""
+    one = rig()
+    client.lpush(QUEUE, raw(1))
+    one.settle()
+    set_memory(client, 1)
+    one.got[0].requeue()
+    one.run(60)
+    assert client.lrange(inflight(one), 0, -1) == [raw(1)]
+    assert client.llen(QUEUE) == 0
+    set_memory(client, 0)
+    one.run(SOON)
+    assert one.bodies == [1, 1]
+    one.acknowledge()
+    assert client.dbsize() == 0
+
+
+def test_a_requeue_over_a_dead_link(rig: RigOf, client: Any) -> None:
+    """All connections are gone: renewed, and the message comes again, once."""
+    one = rig(interval=1800.0)
+    client.lpush(QUEUE, raw(1))
+    one.settle()
+    for kind in ("normal", "pubsub"):
+        client.client_kill_filter(_type=kind, skipme=True)
+    one.got[0].requeue()
+    one.run(SOON)
+    assert one.bodies == [1, 1]
+    one.acknowledge()
+    assert client.dbsize() == 0
+
+
+def test_attempts_are_counted_and_end(rig: RigOf, client: Any, lines: Lines) -> None:
+    """Marked as redelivered with its count; the last one leaves it in flight."""
+    one = rig(max_deliveries=3)
+    client.lpush(QUEUE, raw(1), raw(2))
+    one.settle()
+    one.got[1].ack()
+    one.got[0].requeue()
+    one.settle()
+    one.got[2].requeue()
+    one.settle()
+    assert one.bodies == [1, 2, 1, 1]
+    first, _, *again = one.got
+    assert "smartworker_attempts" not in first.headers
+    assert [message.headers["smartworker_attempts"] for message in again] == [1, 2]
+    assert all(message.headers["redelivered"] for message in again)
+    assert all(message.delivery_info["redelivered"] for message in again)
+    assert all(message.headers["task"] == "project.add" for message in again)
+    again[-1].requeue()
+    one.run(60)
+    client.client_kill_filter(_type="pubsub")
+    one.run(60)
+    assert len(one.got) == 4
+    (parked,) = lines("message_parked")
+    assert parked["attempts"] == 3
+    assert (parked["task"], parked["task_id"]) == ("project.add", "id-1")
+    assert parked["queue"] == QUEUE
+    assert client.llen(QUEUE) == 0
+    (left,) = client.lrange(inflight(one), 0, -1)
+    assert json.loads(left)["headers"]["smartworker_attempts"] == 2
+    one.close()
+    assert client.lrange(inflight(one), 0, -1) == [left]
+
+
+# -- the server changes ------------------------------------------------------------
+
+
+def test_flags_taken_away_are_noticed(rig: RigOf, client: Any, lines: Lines) -> None:
+    """A poll that finds what no bell told of sets the flags again."""
+    one = rig(interval=30.0)
+    client.config_set("notify-keyspace-events", "")
+    client.lpush(QUEUE, raw(1))
+    one.settle()
+    assert one.bodies == []
+    one.run(46)
+    assert one.bodies == [1]
+    flags = client.config_get("notify-keyspace-events")["notify-keyspace-events"]
+    assert set("Kl$g") <= set(flags.replace("A", "l$g"))
+    client.lpush(QUEUE, raw(2))
+    one.settle()
+    assert one.bodies == [1, 2]
+    assert len(lines("doorbell_ready")) == 2
+    assert lines("broker_lost") == []
+
+
+def test_closing_on_a_full_server(rig: RigOf, client: Any, lines: Lines) -> None:
+    """What cannot go back stays in flight, what is done is gone: nothing is lost."""
+    one = rig()
+    client.lpush(QUEUE, *(raw(number) for number in range(4)))
+    one.settle()
+    assert one.bodies == [0, 1, 2, 3]
+    set_memory(client, 1)
+    one.got[0].ack()
+    one.channel.close()
+    set_memory(client, 0)
+    kept = client.lrange(inflight(one), 0, -1) + client.lrange(QUEUE, 0, -1)
+    assert sorted(kept) == [raw(1), raw(2), raw(3)]
+    assert len(lines("give_back_failed")) == 1
+
+
+def test_closing_on_a_full_server_with_a_requeue(rig: RigOf, client: Any) -> None:
+    """The same where a rejected message still waits to go back."""
+    one = rig()
+    client.lpush(QUEUE, *(raw(number) for number in range(3)))
+    one.settle()
+    set_memory(client, 1)
+    one.got[0].requeue()
+    one.channel.close()
+    set_memory(client, 0)
+    kept = client.lrange(inflight(one), 0, -1) + client.lrange(QUEUE, 0, -1)
+    assert sorted(kept) == [raw(0), raw(1), raw(2)]
