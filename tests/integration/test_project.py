@@ -230,6 +230,7 @@ def test_a_task_that_kills_every_child_is_parked(mine, counter):
     assert parked["attempts"] == 2
     assert parked["task_id"] == result.id
     (key,) = counter.client.keys("smartworker:inflight:*")
+    wait_until(lambda: counter.client.llen(key) == 1)
     (raw,) = counter.client.lrange(key, 0, -1)
     assert json.loads(raw)["headers"]["id"] == result.id
     assert worker.process.poll() is None
