@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from smartworker.broker.bells import Bells
 from smartworker.broker.envelope import Unreadable, attempted, read
 from smartworker.logs import get_logger
-from smartworker.store.client import LOST
+from smartworker.store.client import LOST, ResponseError
 from smartworker.store.queues import Delivery, Exchange, Queues, Take
 
 log = get_logger(__name__)
@@ -81,19 +81,24 @@ class Courier:
 
     def round(self) -> bool:
         """One round trip; false if there was nothing to take."""
-        self._send_back()
+        refusal = self._send_back()
         wishes = self._wishes()
         if wishes or self._finished:
             self._settle(self._exchange(wishes), wishes)
+        if refusal is not None:
+            raise refusal
         return bool(wishes)
 
     def flush(self) -> None:
         """Send what is finished or refused, and take nothing."""
-        self._send_back()
+        refusal = self._send_back()
         if self._finished:
             self._settle(self._exchange([]), [])
+        if refusal is not None:
+            raise refusal
 
-    def _send_back(self) -> None:
+    def _send_back(self) -> ResponseError | None:
+        """Stops at a refusal: a full server still takes acknowledgements."""
         while self._refused:
             delivery = self._refused[0]
             again = attempted(delivery.raw)
@@ -107,8 +112,12 @@ class Courier:
                     task=again.task,
                 )
             else:
-                self.queues.replace(delivery, again.raw)
+                try:
+                    self.queues.replace(delivery, again.raw)
+                except ResponseError as error:
+                    return error
             self._refused.pop(0)
+        return None
 
     def missing(self, held: Iterable[Delivery]) -> list[Delivery]:
         """What the server moved in a take whose answer was lost. 1 command per key."""

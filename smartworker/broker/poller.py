@@ -253,12 +253,22 @@ class Poller:
 
     def _rung(self) -> None:
         """The doorbell can be read."""
+        if self._outage is not None:
+            self._hear_in_outage()
+            return
         self._guarded(self._hear)
         pause = self.hearing.pause(self._rng)
         if pause and self._loop is not None:
             self._loop.later(pause, self._work)
         else:
             self._work()
+
+    def _hear_in_outage(self) -> None:
+        """Left unread it would wake the loop without end."""
+        try:
+            self._hear()
+        except (*LOST, RedisError):
+            self._hang_up()
 
     def _hear(self) -> None:
         rings = self._doorbell.read()
@@ -326,6 +336,8 @@ class Poller:
             if isinstance(outage.error, LOST):
                 self._hang_up()
                 self._transport.disconnect_pool()
+            # Look again: what was refused counts as empty, and no poll is armed.
+            self._changed = True
             self._prepare()
             found = self.courier.missing(self.held())
             self.courier.adopt(found)

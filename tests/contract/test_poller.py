@@ -3,11 +3,9 @@
 import json
 import logging
 import random
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from time import perf_counter
 from typing import Any
 
 import pytest
@@ -502,54 +500,6 @@ def test_of_two_pollers_the_loser_gives_up(rig: RigOf, observer: Observer) -> No
     seen = observer.seen()
     assert seen.pop("lmove") <= 2
     assert seen == {"lrem": 1}
-
-
-def test_ten_pollers_do_not_stampede(rig: RigOf, observer: Observer) -> None:
-    """100 single messages, ten threads: half of what a stampede costs, at most.
-
-    If all ten tried each time it were 1,200 commands. Threads hear of each other late
-    because they share one interpreter; ten processes need 300 to 358 (measured).
-    """
-    rigs = [rig(interval=1800.0, seed=n) for n in range(10)]
-    for one in rigs:
-        one.hub.patience = 0.001
-    observer.reset()
-    arrived, stop = threading.Semaphore(0), threading.Event()
-
-    def drive(one: Rig) -> None:
-        before = perf_counter()
-        while not stop.is_set():
-            one.hub.settle()
-            now = perf_counter()
-            one.hub.run(now - before)
-            before = now
-
-    def on_message(message: Any) -> None:
-        message.ack()
-        arrived.release()
-
-    for one in rigs:
-        one.consumer.on_message = on_message
-    threads = [threading.Thread(target=drive, args=(one,)) for one in rigs]
-    for thread in threads:
-        thread.start()
-    try:
-        for number in range(100):
-            observer.push(raw(number))
-            assert arrived.acquire(timeout=10)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    for one in rigs:
-        one.settle()
-    seen = observer.seen()
-    assert seen["lrem"] == 100
-    total = 100 + sum(count for name, count in seen.items() if is_billed(name))
-    assert total <= 600, seen
-
-
-# -- outages -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["normal", "pubsub", "both"])

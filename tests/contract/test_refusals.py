@@ -16,11 +16,13 @@ import smartworker
 from smartworker.broker.poller import Poller
 from smartworker.settings import Settings
 from smartworker.store.client import connection_options
+from smartworker.store.meter import ledger
 from smartworker.testing import ManualClock, ManualHub
 
 pytestmark = pytest.mark.every_server
 
 QUEUE = "celery"
+TEN_MINUTES = 600.0
 #: Longer than the longest pause between two tries, and a poll.
 SOON = 40.0
 
@@ -146,6 +148,113 @@ def inflight(one: Rig, queue: str = QUEUE) -> str:
     return f"smartworker:inflight:{one.poller.worker}:{queue}"
 
 
+def spent(one: Rig, seconds: float) -> int:
+    """The billed commands of so many seconds."""
+    ledger.drain()
+    one.run(seconds)
+    return ledger.billed()
+
+
+# -- refusals that last ------------------------------------------------------------
+
+#: Two commands a try, 23 to 25 tries in ten minutes: 46 to 49 (measured).
+FEW = 100
+
+
+def test_a_key_of_the_wrong_type(rig: RigOf, client: Any, lines: Lines) -> None:
+    """`SET celery foo`: one line, pauses that grow, and all is well afterwards."""
+    client.set(QUEUE, "foo")
+    one = rig()
+    assert spent(one, TEN_MINUTES) <= FEW
+    (lost,) = lines("broker_lost")
+    assert "WRONGTYPE" in lost["error"]
+    client.delete(QUEUE)
+    client.lpush(QUEUE, raw(1), raw(2), raw(3))
+    one.run(SOON)
+    assert one.bodies == [1, 2, 3]
+    assert len(lines("broker_lost")) == len(lines("broker_back")) == 1
+    one.acknowledge()
+    one.run(SOON)
+    assert one.bodies == [1, 2, 3]
+    assert client.dbsize() == 0
+
+
+def test_a_full_server(rig: RigOf, client: Any, lines: Lines) -> None:
+    """Nothing may be moved: what waits comes once there is room, exactly once."""
+    one = rig()
+    client.lpush(QUEUE, *(raw(number) for number in range(20)))
+    set_memory(client, 1)
+    assert spent(one, TEN_MINUTES) <= FEW
+    assert one.bodies == []
+    assert len(lines("broker_lost")) == 1
+    set_memory(client, 0)
+    one.run(SOON)
+    assert one.bodies == list(range(20))
+    assert len(lines("broker_lost")) == len(lines("broker_back")) == 1
+    one.acknowledge()
+    assert client.dbsize() == 0
+
+
+def test_it_polls_on_after_a_refusal(rig: RigOf, client: Any) -> None:
+    """The timer is armed again: what no bell told of is found a second later."""
+    one = rig()
+    set_memory(client, 1)
+    client.config_set("notify-keyspace-events", "")
+    set_memory(client, 0)
+    client.lpush(QUEUE, raw(1))
+    set_memory(client, 1)
+    one.run(10)
+    set_memory(client, 0)
+    one.run(SOON)
+    assert one.bodies == [1]
+    assert one.poller.state == "connected"
+    assert 9 <= spent(one, 10) <= 11
+
+
+def test_bells_during_a_refusal_do_not_spin(rig: RigOf, client: Any) -> None:
+    """The doorbell is read while the poller pauses: left alone it wakes the loop."""
+    client.set("broken", "foo")
+    one = rig("broken", "good")
+    one.run(60)
+    assert one.poller.state == "away"
+    client.lpush("good", raw(1, "good"))
+    one.settle()  # raises where the loop never comes to rest
+    assert one.poller.state == "away"
+    one.run(SOON)
+    assert one.bodies == [1]
+
+
+def test_a_dead_doorbell_during_a_refusal_does_not_spin(
+    rig: RigOf, client: Any, lines: Lines
+) -> None:
+    """Hung up while the poller pauses: renewed with the next try."""
+    client.set("broken", "foo")
+    one = rig("broken", "good")
+    one.run(60)
+    client.client_kill_filter(_type="pubsub")
+    one.settle()
+    client.delete("broken")
+    one.run(SOON)
+    assert one.poller.state == "connected"
+    client.lpush("good", raw(1, "good"))
+    one.settle()
+    assert one.bodies == [1]
+    assert len(lines("broker_lost")) == 1
+
+
+def test_a_good_queue_beside_a_broken_one(rig: RigOf, client: Any) -> None:
+    """Its messages come with the next try, and each of them once."""
+    client.set("broken", "foo")
+    one = rig("broken", "good")
+    for number in range(5):
+        client.lpush("good", raw(number, "good"))
+        one.run(SOON)
+        assert one.bodies == list(range(number + 1))
+        one.acknowledge()
+    one.run(SOON)
+    assert client.keys() == [b"broken"]
+
+
 # -- messages that go back ---------------------------------------------------------
 
 
@@ -178,6 +287,20 @@ def test_a_requeue_over_a_dead_link(rig: RigOf, client: Any) -> None:
     assert one.bodies == [1, 1]
     one.acknowledge()
     assert client.dbsize() == 0
+
+
+def test_an_acknowledgement_passes_a_requeue_that_cannot(
+    rig: RigOf, client: Any
+) -> None:
+    """A full server refuses the one and takes the other: done is done."""
+    one = rig()
+    client.lpush(QUEUE, raw(1), raw(2))
+    one.settle()
+    set_memory(client, 1)
+    one.got[0].requeue()
+    one.got[1].ack()
+    one.run(SOON)
+    assert client.lrange(inflight(one), 0, -1) == [raw(1)]
 
 
 def test_attempts_are_counted_and_end(rig: RigOf, client: Any, lines: Lines) -> None:

@@ -1,4 +1,7 @@
-"""A user's project: the tasks that the worker tests run."""
+"""A user's project: the tasks that the worker tests run.
+
+Not shared with other apps: the tests import this anew, each time as another app.
+"""
 
 import time
 
@@ -14,25 +17,25 @@ app.conf.task_queues = [
 ]
 
 
-@app.task
+@app.task(shared=False)
 def add(x, y):
     """The sum."""
     return x + y
 
 
-@app.task(ignore_result=True)
+@app.task(shared=False, ignore_result=True)
 def nothing():
     """No result to store."""
 
 
-@app.task
+@app.task(shared=False)
 def nap(seconds):
     """A task that takes its time."""
     time.sleep(seconds)
     return seconds
 
 
-@app.task(bind=True, max_retries=1)
+@app.task(shared=False, bind=True, max_retries=1)
 def twice(self):
     """Fails once and asks to run again."""
     if not self.request.retries:
@@ -40,7 +43,7 @@ def twice(self):
     return self.request.retries
 
 
-@app.task
+@app.task(shared=False)
 def fail(secret):
     """Always fails."""
     raise ValueError(f"cannot book for {secret}")

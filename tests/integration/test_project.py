@@ -36,24 +36,24 @@ def note(text):
         notes.write(f"{text}\\n")
 
 
-@app.task
+@app.task(shared=False)
 def add(x, y):
     return x + y
 
 
-@app.task
+@app.task(shared=False)
 def total(numbers):
     return sum(numbers)
 
 
-@app.task
+@app.task(shared=False)
 def noted(text, seconds=0):
     note(text)
     time.sleep(seconds)
     return text
 
 
-@app.task(bind=True, max_retries=3)
+@app.task(shared=False, bind=True, max_retries=3)
 def stubborn(self):
     note(self.request.retries)
     if self.request.retries < 2:
@@ -61,7 +61,7 @@ def stubborn(self):
     return self.request.retries
 
 
-@app.task(bind=True)
+@app.task(shared=False, bind=True)
 def fatal(self, until):
     attempts = self.request.headers and self.request.headers.get("smartworker_attempts")
     note(f"{os.getpid()} {self.request.id} {attempts}")
