@@ -10,7 +10,7 @@ from typing import Any
 
 from smartworker.errors import SmartworkerError
 
-__all__ = ["ManualClock", "ManualHub"]
+__all__ = ["ManualClock", "ManualHub", "commandstats"]
 
 
 #: After so many rounds the loop is taken to spin.
@@ -42,6 +42,16 @@ class ManualClock:
         """Let time pass."""
         self._now += timedelta(seconds=seconds)
         self._monotonic += seconds
+
+
+def commandstats(client: Any) -> dict[str, int]:
+    """What the server of a redis-py client has counted: {command: calls}.
+
+    Names as in the ledger, so that a test can hold the two against each other. This
+    question is counted too, as `info`; it is not billed.
+    """
+    rows = client.info("commandstats").items()
+    return {name.removeprefix("cmdstat_"): row["calls"] for name, row in rows}
 
 
 class _Timer:

@@ -13,19 +13,16 @@ from smartworker.broker.poller import Poller
 from smartworker.policy import Policy
 from smartworker.settings import Settings
 from smartworker.store.meter import UNBILLED, ledger
-from smartworker.testing import ManualClock, ManualHub
+from smartworker.testing import ManualClock, ManualHub, commandstats
 from smartworker.worker.pacer import Pacer
 
 
 def billed(url):
     """What the server counted, without the free and this client's own."""
     with redis.Redis.from_url(url) as client:
-        stats = client.info("commandstats")
-    return {
-        name.removeprefix("cmdstat_"): row["calls"]
-        for name, row in stats.items()
-        if name.removeprefix("cmdstat_").partition("|")[0] not in {*UNBILLED, "client"}
-    }
+        counts = commandstats(client)
+    free = {*UNBILLED, "client"}
+    return {name: n for name, n in counts.items() if name.split("|")[0] not in free}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from smartworker.settings import Settings
 from smartworker.store.client import connection_options
 from smartworker.store.meter import is_billed, ledger
 from smartworker.store.server import EmbeddedServer
-from smartworker.testing import ManualClock, ManualHub
+from smartworker.testing import ManualClock, ManualHub, commandstats
 
 STEPS = (0, 3, 6, 9)
 QUEUE = "celery"
@@ -128,14 +128,8 @@ class Observer:
 
     def seen(self) -> dict[str, int]:
         """{command: calls} of the others, equal to what the ledger says."""
-        stats = self.client.info("commandstats")
-        calls = Counter(
-            {
-                name.removeprefix("cmdstat_"): row["calls"]
-                for name, row in stats.items()
-                if name.removeprefix("cmdstat_") not in OBSERVING
-            }
-        )
+        counts = commandstats(self.client)
+        calls = Counter({n: c for n, c in counts.items() if n not in OBSERVING})
         found = dict(calls - self.sent)
         assert found == ledger.by_command()
         return found

@@ -9,6 +9,7 @@ import redis
 from smartworker.store.client import connect, connection_options
 from smartworker.store.meter import Ledger, ledger
 from smartworker.store.queues import Delivery, Queues, Take
+from smartworker.testing import commandstats
 
 pytestmark = pytest.mark.every_server
 
@@ -32,11 +33,8 @@ class Observer:
 
     def seen(self) -> dict[str, int]:
         """{command: calls} as the server says."""
-        stats = self.client.info("commandstats")
-        named = {name.removeprefix("cmdstat_"): row for name, row in stats.items()}
-        return {
-            name: row["calls"] for name, row in named.items() if name not in OBSERVING
-        }
+        counts = commandstats(self.client)
+        return {name: n for name, n in counts.items() if name not in OBSERVING}
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import redis
 from kombu import pools
 
 from smartworker.store.meter import UNBILLED
+from smartworker.testing import commandstats
 
 HERE = Path(__file__).parent
 #: Sent by the tests themselves.
@@ -111,10 +112,7 @@ class Counter:
         self._before = self._read()
 
     def _read(self) -> dict[str, int]:
-        stats: Any = self.client.info("commandstats")
-        return {
-            name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()
-        }
+        return commandstats(self.client)
 
     def all(self) -> dict[str, int]:
         """Every command since the last look, without those of this counter."""
