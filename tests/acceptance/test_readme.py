@@ -76,8 +76,7 @@ def test_the_snippet_is_a_working_worker(tmp_path, redis_url):
         assert done.returncode == 0, done.stderr
         assert "poll_seconds" in done.stdout
     finally:
-        worker.terminate()
-        status = worker.wait(20)
+        status = stop(worker, tmp_path)
     assert status == 0
 
 
@@ -111,9 +110,7 @@ def test_the_deployed_processes_work_together(tmp_path, redis_url):
         )
         assert json.loads(answer)["status"] == "accepted"
     finally:
-        for process in started:
-            process.terminate()
-        web, worker = [process.wait(20) for process in started]
+        web, worker = [stop(process, tmp_path) for process in started]
     assert (web, worker) == (-signal.SIGTERM, 0)
 
 
@@ -191,14 +188,28 @@ def run(
 
 
 def spawn(command: str, directory: Path, **settings: str) -> subprocess.Popen[bytes]:
-    """A command line that goes on."""
-    return subprocess.Popen(
-        shlex.split(command),
-        cwd=directory,
-        env={**environment(directory), **settings},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    """A command line that goes on; what it says is kept in the file `output`."""
+    with (directory / "output").open("ab") as output:
+        return subprocess.Popen(
+            shlex.split(command),
+            cwd=directory,
+            env={**environment(directory), **settings},
+            stdout=output,
+            stderr=output,
+        )
+
+
+def stop(process: subprocess.Popen[bytes], directory: Path) -> int:
+    """SIGTERM; returns the exit status."""
+    process.terminate()
+    try:
+        return process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        pytest.fail(
+            f"{process.args} did not end:\n{(directory / 'output').read_text()}"
+        )
 
 
 def fetch(*arguments: str) -> str:
