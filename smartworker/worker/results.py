@@ -212,8 +212,10 @@ class Backend(RedisBackend):
         marks = getattr(request, "properties", None) or {}
         key = self.get_key_for_task(task_id)
         with because("result"):
-            # Only a message that came before can have left a SUCCESS to protect.
-            if info.get("redelivered") and self._is_done(key):
+            # Only another run can have left a SUCCESS to protect: that of a message
+            # that came before, or the next one of a retry, which may be faster.
+            again = info.get("redelivered") or state == states.RETRY
+            if again and self._is_done(key):
                 return result
             meta = self._get_result_meta(
                 result=result, state=state, traceback=traceback, request=request

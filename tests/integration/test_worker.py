@@ -167,6 +167,14 @@ def test_a_retry_and_a_countdown_run_in_time(start_worker, project):
     assert project.add.apply_async((1, 2), countdown=1).get(timeout=10) == 3
 
 
+def test_a_retry_does_not_hide_the_result_of_the_next_run(project):
+    """The next run may end before the first has stored that it asked for it."""
+    backend = project.app.backend
+    backend.store_result("faster", 1, "SUCCESS")
+    backend.store_result("faster", None, "RETRY")
+    assert backend.get_task_meta("faster")["status"] == "SUCCESS"
+
+
 def test_a_window_that_opens_switches_the_interval(start_worker):
     """One event with both intervals, the window, its end and what was spent."""
     opens = datetime(2026, 11, 2, 1, 0, tzinfo=UTC)  # 8 PM in New York
