@@ -83,12 +83,11 @@ class Queues:
             next((r for r in replies if isinstance(r, RedisError)), None),
         )
 
-    def give_back(self, deliveries: Sequence[Delivery], *, to_end: bool = False) -> int:
+    def give_back(self, deliveries: Sequence[Delivery]) -> int:
         """Return messages to their queues; the first delivery will be taken first.
 
-        `to_end` puts them behind all that wait. 1 command per queue and 1 per
-        message; returns how many went back. The push comes first and must succeed:
-        a crash in between repeats a message, and a full server, which refuses
+        1 command per queue and 1 per message; returns how many went back. The push
+        comes first and must succeed: a crash in between repeats a message, and a full server, which refuses
         pushes and allows removals, loses none. Raises the first refusal after all
         has been tried; what was refused stays in flight.
         """
@@ -98,10 +97,7 @@ class Queues:
         with because("give_back"):
             pushes = self.client.pipeline(transaction=False)
             for key, raws in by_key.items():
-                if to_end:
-                    pushes.lpush(key, *raws)
-                else:
-                    pushes.rpush(key, *reversed(raws))
+                pushes.rpush(key, *reversed(raws))
             answers = dict(
                 zip(by_key, pushes.execute(raise_on_error=False), strict=True)
             )

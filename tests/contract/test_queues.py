@@ -166,13 +166,6 @@ def test_giving_back_keeps_the_order(queues: Queues, observer: Observer) -> None
     assert [d.raw for d in taken(queues, 6)] == [b"0", b"1", b"2", b"3", b"4", b"5"]
 
 
-def test_giving_back_to_the_end(queues: Queues, observer: Observer) -> None:
-    """Behind all that wait, their own order kept."""
-    observer.client.lpush(KEY, *map(str, range(4)))
-    queues.give_back(taken(queues, 2), to_end=True)
-    assert [d.raw for d in taken(queues, 4)] == [b"2", b"3", b"0", b"1"]
-
-
 def test_giving_back_to_several_queues(queues: Queues, observer: Observer) -> None:
     """One push for each queue, each message to its own."""
     observer.client.lpush(KEY, "1", "2")
