@@ -87,9 +87,9 @@ class Queues:
         """Return messages to their queues; the first delivery will be taken first.
 
         1 command per queue and 1 per message; returns how many went back. The push
-        comes first and must succeed: a crash in between repeats a message, and a full server, which refuses
-        pushes and allows removals, loses none. Raises the first refusal after all
-        has been tried; what was refused stays in flight.
+        comes first and must succeed: a crash in between repeats a message, and a
+        full server, which refuses pushes and allows removals, loses none. Raises the
+        first refusal after all has been tried; what was refused stays in flight.
         """
         by_key: dict[str, list[bytes]] = {}
         for delivery in deliveries:
