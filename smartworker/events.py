@@ -53,12 +53,17 @@ EVENTS = {
         ),
         Event(
             "broker_lost",
-            ("error", "retry_seconds"),
-            "The server is away; the worker tries again with growing pauses.",
+            ("kind", "error", "advice", "retry_seconds"),
+            "The server is away or refuses; the worker tries again with pauses.",
+        ),
+        Event(
+            "broker_still_lost",
+            ("kind", "error", "away_seconds", "retry_seconds"),
+            "An error nobody expected goes on; said once a minute.",
         ),
         Event(
             "broker_back",
-            ("away_seconds", "attempts", "read_back"),
+            ("kind", "away_seconds", "attempts", "read_back"),
             "The server answers again; `read_back` messages were found in flight.",
         ),
         Event(
@@ -67,19 +72,44 @@ EVENTS = {
             "A result cannot be stored or read now; it is tried again.",
         ),
         Event(
-            "message_unreadable",
-            ("queue", "error", "size"),
-            "A message cannot be parsed; it stays in the in-flight list.",
-        ),
-        Event(
             "messages_given_back",
             ("queue", "count"),
             "Messages taken and not started went back to their queue.",
         ),
         Event(
-            "message_parked",
-            ("queue", "attempts", "task_id", "task"),
-            "A message was started too often; it stays in the in-flight list.",
+            "message_dead",
+            ("queue", "reason", "detail", "attempts", "task_id", "task"),
+            "A message went to the dead letters: nobody could or may run it.",
+        ),
+        Event(
+            "dead_letters_dropped",
+            ("count", "bound"),
+            "The oldest dead letters were dropped: too many (number) or too old (age).",
+        ),
+        Event(
+            "message_held_back",
+            ("queue", "seconds", "times"),
+            "No such task here: the message goes back for another worker in a while.",
+        ),
+        Event(
+            "messages_rescued",
+            ("owner", "queue", "returned", "dead"),
+            "A worker died; what it held went back to its queue, or to the dead.",
+        ),
+        Event(
+            "stock_messages_adopted",
+            ("count",),
+            "What a dead worker without smartworker held went back to its queues.",
+        ),
+        Event(
+            "lease_not_renewed",
+            ("error",),
+            "The server did not take the sign of life; it is sent again.",
+        ),
+        Event(
+            "shutdown_cut_short",
+            ("seconds",),
+            "The server stayed silent while the worker stopped; it left at once.",
         ),
         Event(
             "give_back_failed",

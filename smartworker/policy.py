@@ -5,6 +5,18 @@ from datetime import datetime, timedelta
 
 from smartworker.windows import Windows, to_utc
 
+SHORTEST_LEASE = timedelta(minutes=5)
+LONGEST_LEASE = timedelta(minutes=15)
+
+
+def lease_for(poll: timedelta) -> timedelta:
+    """How long a message stays a worker's without a sign of life from it.
+
+    Ten polls, between 5 and 15 minutes: in a window what a dead worker held comes
+    back sooner, outside a lease costs fewer commands.
+    """
+    return min(max(10 * poll, SHORTEST_LEASE), LONGEST_LEASE)
+
 
 @dataclass(frozen=True)
 class Decision:

@@ -10,7 +10,7 @@ from typing import Any
 
 from smartworker.errors import SmartworkerError
 
-__all__ = ["ManualClock", "ManualHub", "commandstats"]
+__all__ = ["ManualClock", "ManualHub", "ManualKeeper", "commandstats"]
 
 
 #: After so many rounds the loop is taken to spin.
@@ -120,6 +120,29 @@ class ManualHub:
                 timer.callback()
             self.settle()
         self.clock.advance(end - self.clock.monotonic())
+
+
+class ManualKeeper:
+    """Stands in for the thread that renews leases: a timer of the manual loop."""
+
+    def __init__(self, hub: ManualHub, beat: Callable[[], float | None]) -> None:
+        self._hub = hub
+        self._beat = beat
+        self._timer: _Timer | None = None
+
+    def wake(self) -> None:
+        """Begin, unless it runs."""
+        if self._timer is None:
+            self._ring()
+
+    def close(self) -> None:
+        """End."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _ring(self) -> None:
+        pause = self._beat()
+        self._timer = None if pause is None else self._hub.call_later(pause, self._ring)
 
 
 def _number(source: Any) -> int:

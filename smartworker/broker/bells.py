@@ -23,6 +23,8 @@ class Bells:
         self._chunk: dict[str, int] = {}
         # Our own pops ring too; each is told apart from a foreign one by count.
         self._echoes: Counter[str] = Counter()
+        # So do the messages that we put back for others to take.
+        self._for_others: Counter[str] = Counter()
         self._left: set[str] = set()
         self._guessed: set[str] = set()
         self._heard_empty = False
@@ -32,11 +34,19 @@ class Bells:
     def look_everywhere(self, keys: Iterable[str]) -> None:
         """Nothing is known about these queues any more: look into each."""
         self._echoes.clear()
+        self._for_others.clear()
         self._expected = dict.fromkeys(keys, inf)
 
     def pushed(self, key: str, count: int = 1) -> None:
         """Somebody pushed `count` messages."""
+        if self._for_others[key] > 0:
+            self._for_others[key] -= 1
+            return
         self._expected[key] = self._expected.get(key, 0) + count
+
+    def leave_to_others(self, key: str) -> None:
+        """We are about to put a message back that we cannot run: its bell is theirs."""
+        self._for_others[key] += 1
 
     def popped(self, key: str) -> None:
         """Somebody took a message; unless `emptied` follows, there are more."""

@@ -1,19 +1,21 @@
 """kombu's channel on our terms: nothing is popped, nothing is asked in vain."""
 
 import itertools
-import re
 from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from kombu.transport import redis as stock
 from kombu.transport.virtual.base import queue_declare_ok_t
+from kombu.utils.json import dumps
 
+from smartworker.broker import envelope
 from smartworker.broker.batch import PublishBatch
 from smartworker.broker.bindings import Bindings
 from smartworker.broker.courier import Source
-from smartworker.broker.envelope import Unreadable
+from smartworker.broker.envelope import ONCE, Unreadable
 from smartworker.broker.qos import QoS
+from smartworker.broker.returns import dead
 from smartworker.logs import get_logger
 from smartworker.store import keys
 from smartworker.store.client import (
@@ -28,6 +30,7 @@ from smartworker.store.client import (
     verified,
 )
 from smartworker.store.meter import because
+from smartworker.store.once import publish_once
 from smartworker.store.queues import Delivery
 
 log = get_logger(__name__)
@@ -54,6 +57,7 @@ class Channel(stock.Channel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._held: dict[str, Delivery] = {}
+        self._begun: set[str] = set()
         self._receivers: dict[str, tuple[Any, bool]] = {}
         self._bindings = Bindings()
         with because("boot"):
@@ -82,7 +86,7 @@ class Channel(stock.Channel):
     def fanout_topics(self) -> list[str]:
         """The topics of broadcasts this channel listens to: remote control."""
         return [
-            _literal(self.global_keyprefix) + topic
+            keys.literal(self.global_keyprefix) + topic
             for queue in self.active_fanout_queues
             for topic in self._get_subscribe_topics(queue)
         ]
@@ -107,11 +111,13 @@ class Channel(stock.Channel):
         estimate = self.qos.can_consume_max_estimate()
         return None if estimate is None else int(estimate)
 
-    def receive(self, source: Source, delivery: Delivery, payload: Any) -> None:
-        """Hold a message and hand it to whoever consumes its queue.
+    def receive(self, source: Source, delivery: Delivery, payload: Any) -> bool:
+        """Hold a message and hand it to its consumer; false if there is none.
 
         Raises Unreadable before it holds anything.
         """
+        if source.queue not in self._receivers:
+            return False
         callback, no_ack = self._receivers[source.queue]
         # A tag of our own: two copies of one message may carry the same one.
         tag = f"{self.channel_id}.{next(_tags)}"
@@ -125,25 +131,55 @@ class Channel(stock.Channel):
             self.qos.append(message, tag)
         self._queue_cycle.rotate(source.queue)
         callback(message)
+        return True
 
     def held(self) -> list[Delivery]:
         """The messages taken and not finished."""
         return list(self._held.values())
 
+    def bury(self, tag: str, reason: str, detail: str) -> bool:
+        """Move a held message to the dead letters; false once the pool has it."""
+        if tag in self._begun:
+            return False
+        delivery = self._held.pop(tag, None)
+        if delivery is not None:
+            verdict = dead(delivery.raw, delivery.queue_key, reason, detail)
+            self.connection.cycle.move(delivery, verdict)
+        self.qos.forget(tag)
+        return True
+
+    def hold_back(self, tag: str) -> None:
+        """Give a held message to another worker: its task is not known here."""
+        delivery = self._held.pop(tag, None)
+        if delivery is not None:
+            self.connection.cycle.hold_back(delivery)
+        self.qos.forget(tag)
+
+    def begin(self, tag: str) -> None:
+        """A held message is handed to the pool: it is not given back any more."""
+        if tag in self._held:
+            self._begun.add(tag)
+
+    def not_begun(self) -> list[str]:
+        """Held messages that the pool has not seen."""
+        return [tag for tag in self._held if tag not in self._begun]
+
     def finish(self, tag: str, *, again: bool = False) -> None:
         """Take a held message out of flight; `again` puts it back into its queue."""
         delivery = self._held.pop(tag, None)
+        self._begun.discard(tag)
         if delivery is not None:
             cycle = self.connection.cycle
             (cycle.refuse if again else cycle.finish)(delivery)
 
     def give_back(self, tags: list[str]) -> None:
-        """Return held messages that were not started to where they came from."""
+        """Return held messages to where they came from, without a word if in vain."""
         found = {tag: self._held[tag] for tag in tags if tag in self._held}
         if found:
-            self.connection.cycle.courier.give_back([*found.values()])
+            self.connection.cycle.give_back([*found.values()])
         for tag in found:
-            del self._held[tag]
+            self._held.pop(tag, None)
+            self.qos.forget(tag)
 
     def basic_consume(
         self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **kwargs: Any
@@ -204,11 +240,26 @@ class Channel(stock.Channel):
         # A batch rings by itself, once per queue. Asked before the push: an error
         # after it would make kombu push again.
         must_ring = "_publish_batch" not in kwargs and self.must_ring()
+        key = envelope.header(message, ONCE)
         with because("publish"):
-            super()._put(queue, message, **kwargs)
+            if key is None:
+                super()._put(queue, message, **kwargs)
+            elif not self._put_once(str(key), queue, message):
+                return
         if must_ring:
             step = self._get_message_priority(message, reverse=False)
             self.ring(self.key_for(queue, step), 1)
+
+    def _put_once(self, key: str, queue: str, message: dict[str, Any]) -> bool:
+        """Push unless a message with this key was pushed before."""
+        step = self._get_message_priority(message, reverse=False)
+        return publish_once(
+            self.connection.plain_client(self),
+            key,
+            self.key_for(queue, step),
+            dumps(message),
+            self.global_keyprefix,
+        )
 
     def _put_fanout(self, *args: Any, **kwargs: Any) -> None:
         with because("control"):
@@ -326,18 +377,11 @@ class Channel(stock.Channel):
         """The sockets belong to the transport; it closes them."""
 
     def close(self) -> None:
-        """Finish what is finished, give back the rest."""
+        """Give back what is held."""
         if not self.closed and self.connection is not None:
             try:
                 self._write_bindings()
-                self.connection.cycle.flush()
             except (*LOST, RedisError) as error:
-                # One time-out is enough: what is held stays in flight.
                 log.error("give_back_failed", count=len(self._held), error=str(error))
                 self._held.clear()
         super().close()
-
-
-def _literal(prefix: str) -> str:
-    """The prefix with everything escaped that means more to PSUBSCRIBE."""
-    return re.sub(r"([\\*?\[\]])", r"\\\1", prefix)

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from smartworker.broker.bells import Bells
-from smartworker.broker.envelope import Unreadable, attempted, read
+from smartworker.broker.envelope import Unreadable, read
+from smartworker.broker.lease import Lease
+from smartworker.broker.rescue import tell_dead
+from smartworker.broker.returns import UNREADABLE, Verdict, again, dead
 from smartworker.logs import get_logger
 from smartworker.store.client import LOST, ResponseError
+from smartworker.store.dead import Facts
+from smartworker.store.moves import Move
 from smartworker.store.queues import Delivery, Exchange, Queues, Take
 
 log = get_logger(__name__)
@@ -24,8 +29,8 @@ class Consumer(Protocol):
     def room(self) -> int | None:
         """How many more messages may come; None for no limit."""
 
-    def receive(self, source: "Source", delivery: Delivery, payload: Any) -> None:
-        """Hand a message over."""
+    def receive(self, source: "Source", delivery: Delivery, payload: Any) -> bool:
+        """Hand a message over; false if nobody wants it any more."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Courier:
         queues: Queues,
         bells: Bells,
         sources: Callable[[], Sequence[Source]],
+        lease: Lease,
         max_deliveries: int = 5,
     ) -> None:
         self.queues = queues
@@ -61,11 +67,15 @@ class Courier:
         self.brought = 0
         #: Bells answered too late: somebody else had taken the message.
         self.misled = 0
-        self._finished: list[Delivery] = []
-        self._refused: list[Delivery] = []
-        # They stay in flight: unreadable, or refused too often.
-        self._parked: list[Delivery] = []
+        #: Called when a message has died.
+        self.on_death: Callable[[Facts], None] = tell_dead
+        #: False once the worker stops: only acknowledgements travel then.
+        self.taking = True
         self.max_deliveries = max_deliveries
+        self._lease = lease
+        self._finished: list[Delivery] = []
+        # On their way to another place: back, or to the dead letters.
+        self._leaving: list[tuple[Delivery, Verdict]] = []
         # Keys of a take whose answer never came: messages may lie in flight.
         self._doubtful: set[str] = set()
         # Finished in a round whose answer never came: they may be gone already.
@@ -77,7 +87,20 @@ class Courier:
 
     def refuse(self, delivery: Delivery) -> None:
         """The message goes back to the end of its queue with the next round."""
-        self._refused.append(delivery)
+        verdict = again(delivery.raw, delivery.queue_key, self.max_deliveries)
+        self._leaving.append((delivery, verdict))
+
+    def move(self, delivery: Delivery, verdict: Verdict) -> None:
+        """The message goes where the verdict says with the next round."""
+        self._leaving.append((delivery, verdict))
+
+    def underway(self) -> list[Delivery]:
+        """Messages that nobody holds any more, and that are still in flight."""
+        return [*self._finished, *(delivery for delivery, _ in self._leaving)]
+
+    def doubtful(self) -> set[str]:
+        """Queue keys of which we may have taken messages without knowing it."""
+        return set(self._doubtful)
 
     def round(self) -> bool:
         """One round trip; false if there was nothing to take."""
@@ -87,7 +110,7 @@ class Courier:
             self._settle(self._exchange(wishes), wishes)
         if refusal is not None:
             raise refusal
-        return bool(wishes)
+        return bool(wishes or self._leaving)
 
     def flush(self) -> None:
         """Send what is finished or refused, and take nothing."""
@@ -99,31 +122,36 @@ class Courier:
 
     def _send_back(self) -> ResponseError | None:
         """Stops at a refusal: a full server still takes acknowledgements."""
-        while self._refused:
-            delivery = self._refused[0]
-            again = attempted(delivery.raw)
-            if again.attempts >= self.max_deliveries:
-                self._parked.append(delivery)
-                log.error(
-                    "message_parked",
-                    queue=delivery.queue_key,
-                    attempts=again.attempts,
-                    task_id=again.task_id,
-                    task=again.task,
-                )
-            else:
-                try:
-                    self.queues.replace(delivery, again.raw)
-                except ResponseError as error:
-                    return error
-            self._refused.pop(0)
+        while self._leaving:
+            delivery, verdict = self._leaving[0]
+            try:
+                gone = self.queues.move(delivery.queue_key, [verdict.move])[0]
+            except ResponseError as error:
+                return error
+            except LOST:
+                self._sent_twice.add(delivery)
+                raise
+            self._leaving.pop(0)
+            self._note(delivery, gone)
+            if gone and verdict.facts is not None:
+                self.on_death(verdict.facts)
         return None
+
+    def _note(self, delivery: Delivery, gone: bool | None) -> None:
+        """An answer about a message that left; None if there was no answer yet."""
+        if gone is None:
+            return
+        if not gone and delivery not in self._sent_twice:
+            log.warning("delivery_lost", queue=delivery.queue_key)
+            # Somebody took it for dead, or the server lost it: so may be the lease.
+            self._lease.forget()
+        self._sent_twice.discard(delivery)
 
     def missing(self, held: Iterable[Delivery]) -> list[Delivery]:
         """What the server moved in a take whose answer was lost. 1 command per key."""
         if not self._doubtful:
             return []
-        known = [*held, *self._finished, *self._refused, *self._parked]
+        known = [*held, *self.underway()]
         found = self.queues.unheld(self._doubtful, known)
         self._doubtful.clear()
         return found
@@ -153,7 +181,7 @@ class Courier:
 
     def _wishes(self) -> list[Source]:
         chosen: list[Source] = []
-        if not self.bells.any:
+        if not (self.taking and self.bells.any):
             return chosen
         for consumer, sources in _by_consumer(self._sources()):
             room = consumer.room()
@@ -169,20 +197,23 @@ class Courier:
 
     def _exchange(self, wishes: Sequence[Source]) -> Exchange:
         takes = [Take(source.queue_key, source.keep) for source in wishes]
+        kept = {take.queue_key for take in takes if take.keep}
+        leases = self._lease.entries(kept)
         try:
-            return self.queues.exchange(tuple(self._finished), takes)
+            exchange = self.queues.exchange(tuple(self._finished), takes, leases)
         except LOST:
-            self._doubtful |= {take.queue_key for take in takes if take.keep}
+            self._doubtful |= kept
             self._sent_twice.update(self._finished)
             raise
+        if leases and exchange.leased:
+            self._lease.recorded(leases)
+        return exchange
 
     def _settle(self, exchange: Exchange, wishes: Sequence[Source]) -> None:
         answers = list(zip(self._finished, exchange.removed, strict=True))
         self._finished = [delivery for delivery, gone in answers if gone is None]
         for delivery, gone in answers:
-            if gone is False and delivery not in self._sent_twice:
-                log.warning("delivery_lost", queue=delivery.queue_key)
-        self._sent_twice.intersection_update(self._finished)
+            self._note(delivery, gone)
         brought = list(zip(wishes, exchange.taken, strict=True))
         for source in dict.fromkeys(wishes):
             mine = [delivery for wish, delivery in brought if wish is source]
@@ -200,25 +231,28 @@ class Courier:
     def hand_over(self, source: Source | None, delivery: Delivery) -> None:
         """Read a message and give it to its consumer.
 
-        What cannot be read stays in flight, and so does a message whose consumer
-        has gone; nothing is thrown away.
+        What cannot be read goes to the dead letters, and a message whose consumer has
+        gone back to its queue. Nothing is thrown away.
         """
         if source is None:
+            self._return(delivery)
             return
         try:
             payload = read(delivery.raw)
-            source.consumer.receive(source, delivery, payload)
+            if source.consumer.receive(source, delivery, payload):
+                self.brought += 1
+            elif source.keep:
+                self._return(delivery)
         except Unreadable as error:
+            verdict = dead(delivery.raw, delivery.queue_key, UNREADABLE, str(error))
             if source.keep:
-                self._parked.append(delivery)
-            log.error(
-                "message_unreadable",
-                queue=delivery.queue_key,
-                error=str(error)[:200],
-                size=len(delivery.raw),
-            )
-        else:
-            self.brought += 1
+                self._leaving.append((delivery, verdict))
+            elif verdict.facts is not None:
+                tell_dead(verdict.facts)
+
+    def _return(self, delivery: Delivery) -> None:
+        back = Move(delivery.raw, "front", delivery.raw)
+        self._leaving.append((delivery, Verdict(back)))
 
 
 def _by_consumer(

@@ -1,28 +1,24 @@
 """The envelope of a message: JSON with a body, headers and properties."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from kombu.utils.json import dumps, loads
 
 from smartworker.errors import SmartworkerError
 
-#: A header: how many workers have had the message and given it back started.
+#: A header: how many workers have had the message and not finished it.
 ATTEMPTS = "smartworker_attempts"
+#: A header: how often workers that do not know its task have had the message.
+STRANGERS = "smartworker_strangers"
+#: A header: messages published with the same one are one message.
+ONCE = "smartworker_key"
+#: A header: earlier deaths of a message that people put back.
+HISTORY = "smartworker_history"
 
 
 class Unreadable(SmartworkerError):
     """A message is not what a message must be."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A message that goes back after an attempt, and what is known of it."""
-
-    raw: bytes
-    attempts: int
-    task: str | None
-    task_id: str | None
 
 
 def read(raw: bytes) -> dict[str, Any]:
@@ -41,15 +37,25 @@ def read(raw: bytes) -> dict[str, Any]:
     return payload
 
 
-def attempted(raw: bytes) -> Attempt:
-    """The message marked as redelivered, with one attempt more."""
-    payload = read(raw)
-    headers = payload.get("headers") or {}
-    before = headers.get(ATTEMPTS, 0)
-    attempts = 1 + (before if isinstance(before, int) else 0)
-    payload["headers"] = {**headers, ATTEMPTS: attempts, "redelivered": True}
+def header(payload: Mapping[str, Any], name: str, default: Any = None) -> Any:
+    """One header of an envelope."""
+    return (payload.get("headers") or {}).get(name, default)
+
+
+def counted(payload: Mapping[str, Any], name: str) -> int:
+    """A header that counts; 0 where it is missing or no number."""
+    value = header(payload, name)
+    return value if isinstance(value, int) else 0
+
+
+def write(payload: dict[str, Any], **headers: Any) -> bytes:
+    """The envelope with these headers, marked as redelivered."""
+    old = payload.get("headers") or {}
     info = payload["properties"].get("delivery_info") or {}
-    payload["properties"]["delivery_info"] = {**info, "redelivered": True}
-    return Attempt(
-        dumps(payload).encode(), attempts, headers.get("task"), headers.get("id")
-    )
+    properties = {
+        **payload["properties"],
+        "delivery_info": {**info, "redelivered": True},
+    }
+    marked = {**old, **headers, "redelivered": True}
+    text: str = dumps({**payload, "headers": marked, "properties": properties})
+    return text.encode()

@@ -6,6 +6,23 @@ from contextlib import suppress
 from typing import Any
 
 
+class Alarm:
+    """One timer that is set again and again; without a loop it never rings."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self.loop: Loop | None = None
+        self._ring = ring
+        self._cancel: Callable[[], None] | None = None
+
+    def set(self, seconds: float | None) -> None:
+        """Ring in so many seconds, and not when it was set to before; None: never."""
+        if self._cancel is not None:
+            self._cancel()
+            self._cancel = None
+        if self.loop is not None and seconds is not None:
+            self._cancel = self.loop.later(seconds, self._ring)
+
+
 class Loop:
     """A hub, entered by a socket of our own.
 

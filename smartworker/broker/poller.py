@@ -13,20 +13,20 @@ from queue import Empty
 from typing import Any
 from uuid import uuid4
 
-from smartworker.backoff import pauses
-from smartworker.broker.bells import Bells
 from smartworker.broker.courier import Courier, Source
-from smartworker.broker.doorbell import ANSWER_WITHIN, Doorbell
-from smartworker.broker.hearing import Hearing
-from smartworker.broker.loop import Loop
+from smartworker.broker.custody import Custody
+from smartworker.broker.doorbell import ANSWER_WITHIN
+from smartworker.broker.healer import Healer
+from smartworker.broker.keeper import Keeper, KeeperOf
+from smartworker.broker.loop import Alarm, Loop
 from smartworker.broker.outage import Outage
 from smartworker.broker.pace import Pace
+from smartworker.broker.porter import Porter
+from smartworker.broker.returns import Verdict
 from smartworker.clock import Clock, system_clock
-from smartworker.logs import get_logger
 from smartworker.store.client import LOST, RedisError
-from smartworker.store.queues import Delivery, Queues
-
-log = get_logger(__name__)
+from smartworker.store.queues import Delivery
+from smartworker.store.refusals import FULL
 
 #: Without a doorbell nor a loop, somebody waits in `get`: look each second.
 IMPATIENT = 1.0
@@ -51,16 +51,19 @@ class Poller:
         self.worker = uuid4().hex
         self._rng = rng or random.SystemRandom()
         self.pace = Pace(interval, clock, self._rng)
-        self.hearing = Hearing()
+        self._porter = Porter(transport, self._rung)
+        self.hearing = self._porter.hearing
+        self._doorbell = self._porter.doorbell
         self._transport = transport
+        #: How leases are kept alive: by a thread, in tests by the loop.
+        self.keeper: KeeperOf = Keeper
         self._clock = clock
         self._channels: list[Any] = []
         self._loop: Loop | None = None
-        self._cancel_timer: Callable[[], None] = _nothing
-        self._courier: Courier | None = None
-        self._doorbell = Doorbell()
-        self._watched: int | None = None
-        self._outage: Outage | None = None
+        self._custody: Custody | None = None
+        self._next_poll = Alarm(self._on_timer)
+        self._next_chores = Alarm(self._on_chores)
+        self._healer = Healer(clock, self._heal, lambda: self.pace.interval)
         self._changed = True
         self._closed = False
         #: Called once, when the doorbell is confirmed and the first look was made.
@@ -93,32 +96,54 @@ class Poller:
         self.courier.refuse(delivery)
         self._soon()
 
+    def move(self, delivery: Delivery, verdict: Verdict) -> None:
+        """A held message goes where the verdict says."""
+        self.courier.move(delivery, verdict)
+        self._soon()
+
+    def hold_back(self, delivery: Delivery) -> None:
+        """A held message waits for a worker that knows its task."""
+        self.custody.hold_back(delivery)
+        self._soon()
+
     def _soon(self) -> None:
         if self._loop is not None:
             self.wake()
+        elif self._closed:
+            self.give_back([])
         else:
             self.courier.flush()
 
-    def flush(self) -> None:
-        """Send the acknowledgements that wait, now."""
-        if self._courier is not None:
-            self._courier.flush()
+    def give_back(self, deliveries: list[Delivery]) -> None:
+        """Return messages that were not finished, and send what waits to be sent."""
+        if self._custody is not None:
+            self._custody.give_back(deliveries)
 
     def held(self) -> list[Delivery]:
         """The messages taken and not finished."""
-        return [delivery for c in self._channels for delivery in c.held()]
+        return [delivery for c in list(self._channels) for delivery in c.held()]
+
+    @property
+    def custody(self) -> Custody:
+        """What keeps our messages safe, made when the first channel needs it."""
+        if self._custody is None:
+            channel = self._channels[0]
+            self._custody = Custody(
+                channel,
+                self._transport.plain_client(channel),
+                self.worker,
+                self._transport.max_deliveries,
+                self._clock,
+                self._sources,
+                self.held,
+                self.keeper,
+            )
+        return self._custody
 
     @property
     def courier(self) -> Courier:
-        """The courier, made when the first channel needs it."""
-        if self._courier is None:
-            channel = self._channels[0]
-            client = self._transport.plain_client(channel)
-            queues = Queues(client, self.worker, channel.global_keyprefix)
-            self._courier = Courier(
-                queues, Bells(), self._sources, self._transport.max_deliveries
-            )
-        return self._courier
+        """Who moves our messages."""
+        return self.custody.courier
 
     # -- asked by Celery -------------------------------------------------------------
 
@@ -127,6 +152,8 @@ class Poller:
         if self._loop is not None:
             self._loop.close()
         self._loop = Loop(hub, self._work)
+        for part in (self._next_poll, self._next_chores, self._healer, self._porter):
+            part.loop = self._loop
         self._loop.wake()
 
     def wake(self) -> None:
@@ -140,21 +167,53 @@ class Poller:
         Only from the loop's own thread.
         """
         self.pace.set_interval(seconds)
-        if self._courier is not None and self._outage is None:
-            self._arm()
+        if self._custody is not None and self._healer.outage is None:
+            self._next_poll.set(self.pace.left())
+
+    def set_lease(self, seconds: float) -> None:
+        """Hold messages for so long without a sign of life, from the next one on."""
+        self.custody.lease.length = seconds
+
+    @property
+    def outage(self) -> Outage | None:
+        """The trouble that goes on now, if there is any."""
+        return self._healer.outage
 
     @property
     def state(self) -> str:
-        """`connected`, `away`, or `starting`."""
-        if self._outage is not None:
-            return "away"
+        """`connected`, `starting`, or the kind of trouble, such as `lost`."""
+        if self.outage is not None:
+            return self.outage.refusal.kind
         return "starting" if self.pace.last is None else "connected"
+
+    def stop_taking(self) -> None:
+        """Take no message any more; safe from a signal handler."""
+        if self._custody is not None:
+            self._custody.courier.taking = False
+        self.wake()
+
+    def return_not_begun(self) -> None:
+        """Give back what the pool has not seen, in order, and leave the loop.
+
+        What finishes from now on is acknowledged as soon as it is told.
+        """
+        self.stop_taking()
+        self.close()
+        for channel in list(self._channels):
+            channel.give_back(channel.not_begun())
+
+    def leave(self) -> None:
+        """The channels are closed: end the lease."""
+        if self._custody is not None:
+            self._custody.leave()
 
     def close(self) -> None:
         """Stop looking. Acknowledging and giving back still work."""
-        self._closed = True
-        self._cancel_timer()
+        self._closed = self._healer.closed = True
         self._hang_up()
+        for alarm in (self._next_poll, self._next_chores):
+            alarm.set(None)
+            alarm.loop = None
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.close()
@@ -170,6 +229,7 @@ class Poller:
         try:
             before = self.courier.brought
             self._prepare()
+            self.custody.chores()
             self._bring()
             if self.courier.brought == before:
                 self._wait(timeout)
@@ -202,8 +262,12 @@ class Poller:
 
     def _work(self) -> None:
         """All that there is to do now; the one way in from the loop."""
-        self._guarded(self._prepare)
-        self._guarded(self._bring)
+        if self.outage is not None and self.outage.refusal is FULL:
+            # A full server still takes acknowledgements, and is emptied by them.
+            with suppress(*LOST, RedisError):
+                self.courier.flush()
+        self._healer.guarded(self._prepare)
+        self._healer.guarded(self._bring)
 
     def _sources(self) -> list[Source]:
         return [source for channel in self._channels for source in channel.sources()]
@@ -215,48 +279,41 @@ class Poller:
         self._changed = False
         if not any(c.active_queues or c.active_fanout_queues for c in self._channels):
             return
-        self._subscribe()
+        keys = [source.queue_key for source in self._sources()]
+        topics = [topic for c in self._channels for topic in c.fanout_topics()]
+        self._porter.subscribe(self._channels[0], keys, topics)
+        self.courier.hears_pops = self.hearing.mode == "keyspace"
         # Confirmed first, looked at second: whatever is pushed in between rings.
         self._poll()
         ready, self.on_ready = self.on_ready, _nothing
         ready()
-
-    def _subscribe(self) -> None:
-        channel = self._channels[0]
-        if not self._doorbell.connected:
-            self.hearing.find_mode(self._transport, channel)
-        keys = [source.queue_key for source in self._sources()]
-        topics = [topic for c in self._channels for topic in c.fanout_topics()]
-        self._doorbell.subscribe(
-            self._transport.pool_for(channel), self.hearing.channels(keys), topics
-        )
-        self.courier.hears_pops = self.hearing.mode == "keyspace"
-        if self._loop and self._doorbell.connected and self._watched is None:
-            self._watched = self._doorbell.fileno()
-            self._loop.watch(self._watched, self._rung)
 
     def _bring(self) -> None:
         """Acknowledge what is done and take what is wanted."""
         if self._doorbell.heard_early:
             self._hear()
         brought, misled = self.courier.brought, self.courier.misled
-        while self.courier.round():
-            # What was just taken has rung, and a queue that ran empty has said so.
-            self._hear()
+        try:
+            while self.courier.round():
+                # What was just taken has rung, and a queue that ran empty said so.
+                self._hear()
+        finally:
+            self.custody.keep()
+            self._next_chores.set(self.custody.chores_in())
         if self.courier.misled != misled:
             self.hearing.came_too_late()
         if self.courier.brought != brought:
             self.hearing.came_in_time()
             self.pace.alert(deaf=self.hearing.mode == "off")
             if self.hearing.mode == "off":
-                self._arm()
+                self._next_poll.set(self.pace.left())
 
     def _rung(self) -> None:
         """The doorbell can be read."""
-        if self._outage is not None:
+        if self._healer.outage is not None:
             self._hear_in_outage()
             return
-        self._guarded(self._hear)
+        self._healer.guarded(self._hear)
         pause = self.hearing.pause(self._rng)
         if pause and self._loop is not None:
             self._loop.later(pause, self._work)
@@ -271,8 +328,7 @@ class Poller:
             self._hang_up()
 
     def _hear(self) -> None:
-        rings = self._doorbell.read()
-        for ring in self.hearing.understand(rings, self.courier.bells):
+        for ring in self._porter.hear(self.courier.bells):
             for channel in list(self._channels):
                 for source in channel.broadcast_sources(ring.channel):
                     self.courier.hand_over(source, Delivery(ring.channel, ring.data))
@@ -281,89 +337,63 @@ class Poller:
         """Look into all queues with one command; prove the doorbell end to end."""
         self.pace.polled(deaf=self.hearing.mode == "off")
         keys = [source.queue_key for source in self._sources()]
-        if keys and self.courier.queues.waiting(keys):
+        if keys and self._queues_wait(keys):
             if self._doorbell.connected and not self.courier.bells.any:
                 # Nobody rang for these: the server may have lost its flags.
-                self.hearing.find_mode(self._transport, self._channels[0])
+                self._porter.find_mode(self._channels[0])
             self.courier.bells.look_everywhere(keys)
         for channel in self._channels:
             channel.maybe_refresh_binding_expiry()
         question = self._doorbell.ping()
         if question and self._loop is not None:
-            check = partial(self._guarded, partial(self._check_answer, question))
+            check = partial(self._healer.guarded, partial(self._check_answer, question))
             self._loop.later(ANSWER_WITHIN, check)
-        self._arm()
+        self._next_poll.set(self.pace.left())
+
+    def _queues_wait(self, keys: list[str]) -> bool:
+        """Whether a queue holds messages; looks after dead workers on the way."""
+        watch = self.custody.watch
+        found = self.courier.queues.waiting([*keys, *watch.keys()])
+        return found > watch.explain(found)
 
     def _check_answer(self, question: int) -> None:
         self._hear()
-        if not self._doorbell.answered(question):
-            raise ConnectionError("the doorbell's subscription is silent")
-
-    def _arm(self) -> None:
-        self._cancel_timer()
-        if self._loop is not None and not self._closed:
-            self._cancel_timer = self._loop.later(self.pace.left(), self._on_timer)
+        self._porter.check(question)
 
     def _on_timer(self) -> None:
         if self.pace.left() > 0:
             # Fired a hair early: without a new timer this poll would be lost.
-            self._arm()
+            self._next_poll.set(self.pace.left())
         else:
-            self._guarded(self._poll)
+            self._healer.guarded(self._poll)
             self._work()
+
+    def _on_chores(self) -> None:
+        self._healer.guarded(self.custody.chores)
+        self._work()
 
     # -- outages ---------------------------------------------------------------------
 
-    def _guarded(self, act: Callable[[], None]) -> None:
-        """Act; no error of the server ever reaches Celery's consumer."""
-        if self._outage is not None or self._closed:
-            return
-        try:
-            act()
-        except (*LOST, RedisError) as error:
-            self._outage = Outage(self._clock.monotonic(), error, pauses())
-            if isinstance(error, LOST):
-                # An endpoint may just have closed an idle connection: try at once.
-                self._retry()
-            else:
-                self._retry_later(error)
-
-    def _retry(self) -> None:
-        outage = self._outage
-        if outage is None or self._closed:
-            return
-        try:
-            if isinstance(outage.error, LOST):
-                self._hang_up()
-                self._transport.disconnect_pool()
-            # Look again: what was refused counts as empty, and no poll is armed.
-            self._changed = True
-            self._prepare()
-            found = self.courier.missing(self.held())
-            self.courier.adopt(found)
-            self._bring()
-        except (*LOST, RedisError) as error:
-            self._retry_later(error)
-        except BaseException:
-            self._outage = None
-            raise
-        else:
-            self._outage = None
-            outage.over(self._clock.monotonic(), len(found))
-
-    def _retry_later(self, error: Exception) -> None:
-        if self._outage is not None and self._loop is not None:
-            pause = self._outage.failed(error)
-            self._cancel_timer()
-            self._cancel_timer = self._loop.later(pause, self._retry)
+    def _heal(self, outage: Outage) -> int:
+        """Connect and look again; the number of messages that were read back."""
+        if outage.lost:
+            self._hang_up()
+            self._transport.disconnect_pool()
+        if outage.attempts and outage.lost:
+            # The server may have forgotten our lease, and all others theirs.
+            self.custody.lease.forget()
+            self.custody.watch.postpone()
+        # Look again: what was refused counts as empty, and no poll is armed.
+        self._changed = True
+        self._prepare()
+        found = self.courier.missing(self.held())
+        self.courier.adopt(found)
+        self._bring()
+        return len(found)
 
     def _hang_up(self) -> None:
         self._changed = True
-        if self._watched is not None and self._loop is not None:
-            self._loop.unwatch(self._watched)
-        self._watched = None
-        with suppress(OSError):
-            self._doorbell.close()
+        self._porter.hang_up()
 
 
 def _nothing() -> None:

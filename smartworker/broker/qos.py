@@ -4,11 +4,6 @@ from typing import Any
 
 from kombu.transport import virtual
 
-from smartworker.logs import get_logger
-from smartworker.store.client import LOST, RedisError
-
-log = get_logger(__name__)
-
 
 class QoS(virtual.QoS):
     """Tells the channel which of its messages are done, refused, or left over."""
@@ -25,13 +20,14 @@ class QoS(virtual.QoS):
         self.channel.finish(delivery_tag, again=requeue)
         super().ack(delivery_tag)
 
+    def forget(self, delivery_tag: str) -> None:
+        """The message is somebody else's now; there is room for another one."""
+        super().ack(delivery_tag)
+
     def restore_unacked(self) -> list[Any]:
         """Give everything back that is held, in the order in which it came."""
         self._flush()
-        try:
-            self.channel.give_back(list(self._delivered))
-        except (*LOST, RedisError) as error:
-            # kombu would dump the messages to a file; they are safe in flight.
-            log.error("give_back_failed", count=len(self._delivered), error=str(error))
+        # kombu would dump to a file what cannot be restored; it is safe in flight.
+        self.channel.give_back(list(self._delivered))
         self._delivered.clear()
         return []

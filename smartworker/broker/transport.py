@@ -9,6 +9,10 @@ from smartworker.broker.channel import Channel
 from smartworker.broker.poller import Poller
 from smartworker.store import notifications
 from smartworker.store.client import client_of
+from smartworker.store.meter import because
+
+#: Seconds that a server may take to show that it is there.
+KNOCK_TIMEOUT = 2.0
 
 
 class Transport(stock.Transport):
@@ -47,6 +51,23 @@ class Transport(stock.Transport):
         """A client that adds no prefix to keys."""
         return client_of(self.pool_for(channel))
 
+    def knock(self, channel: Any) -> bool:
+        """Whether the server answers a new connection within two seconds."""
+        pool = self.pool_for(channel)
+        options = {
+            **pool.connection_kwargs,
+            "socket_timeout": KNOCK_TIMEOUT,
+            "socket_connect_timeout": KNOCK_TIMEOUT,
+        }
+        connection = pool.connection_class(**options)
+        with because("control"):
+            try:
+                connection.connect()
+                connection.send_command("PING", check_health=False)
+                return bool(connection.read_response())
+            finally:
+                connection.disconnect()
+
     def must_ring(self, channel: Any) -> bool:
         """Whether a producer has to ring; found out once per server."""
         if self.doorbell != "auto":
@@ -67,6 +88,7 @@ class Transport(stock.Transport):
         """Close the channels, then the sockets."""
         try:
             super().close_connection(connection)
+            self.cycle.leave()
         finally:
             self.disconnect_pool()
 

@@ -7,7 +7,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import redis
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    InvalidResponse,
+    RedisError,
+    ResponseError,
+)
 from redis.maint_notifications import MaintNotificationsConfig
 
 from smartworker.errors import BrokerRefused, BrokerUnreachable
@@ -30,7 +35,7 @@ __all__ = [
 ]
 
 #: Errors that mean: no answer, or none that can be trusted.
-LOST = (redis.ConnectionError, redis.TimeoutError, OSError)
+LOST = (redis.ConnectionError, redis.TimeoutError, InvalidResponse, OSError)
 
 #: Seconds that a command may take before the connection counts as dead.
 COMMAND_TIMEOUT = 5.0

@@ -1,11 +1,36 @@
 """The names of everything that smartworker keeps in Redis beside kombu's queues."""
 
+import re
+
 NAMESPACE = "smartworker"
+INFLIGHT = f"{NAMESPACE}:inflight:"
+#: A sorted set: in-flight list -> end of its lease in ms by the server's clock.
+LEASES = f"{NAMESPACE}:leases"
+#: A stream: messages that nobody could or may run.
+DEAD = f"{NAMESPACE}:dead"
+#: kombu's record of what stock workers hold: tag -> message, and tag -> taken when.
+STOCK_HELD = "unacked"
+STOCK_INDEX = "unacked_index"
 
 
 def inflight(worker: str, queue_key: str) -> str:
     """The list of messages that a worker took from a queue key and has not done."""
-    return f"{NAMESPACE}:inflight:{worker}:{queue_key}"
+    return f"{INFLIGHT}{worker}:{queue_key}"
+
+
+def owner(inflight_key: str, prefix: str = "") -> tuple[str, str]:
+    """(worker, queue key) of an in-flight list. Raises ValueError for other keys."""
+    if not inflight_key.startswith(prefix + INFLIGHT):
+        raise ValueError(f"{inflight_key!r} is no in-flight list")
+    worker, mark, queue_key = inflight_key[len(prefix + INFLIGHT) :].partition(":")
+    if not (worker and mark and queue_key):
+        raise ValueError(f"{inflight_key!r} is no in-flight list")
+    return worker, queue_key
+
+
+def once(key: str) -> str:
+    """The record that a message with this key was published."""
+    return f"{NAMESPACE}:once:{key}"
 
 
 def bell(queue_key: str) -> str:
@@ -16,3 +41,8 @@ def bell(queue_key: str) -> str:
 def keyspace(database: int, key: str) -> str:
     """The channel on which the server tells what happens to a key."""
     return f"__keyspace@{database}__:{key}"
+
+
+def literal(prefix: str) -> str:
+    """The prefix with everything escaped that means more to a pattern of Redis."""
+    return re.sub(r"([\\*?\[\]])", r"\\\1", prefix)

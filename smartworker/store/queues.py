@@ -5,13 +5,14 @@ lost reply and no crash at any point loses it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from smartworker.store import keys
-from smartworker.store.client import RedisError
+from smartworker.store.client import RedisError, ResponseError
 from smartworker.store.meter import because
+from smartworker.store.moves import Move, move
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Exchange:
     taken: list[Delivery | None]
     #: The first refusal of the server, if there was one.
     error: RedisError | None
+    #: Whether the leases that went along were written.
+    leased: bool = True
 
 
 class Queues:
@@ -52,28 +55,37 @@ class Queues:
         self.prefix = prefix
 
     def waiting(self, queue_keys: Sequence[str]) -> int:
-        """How many of the queues are not empty. 1 command, nothing destroyed."""
+        """How many of these keys exist. 1 command, nothing destroyed."""
         with because("poll"):
             return int(self.client.exists(*queue_keys))
 
-    def exchange(self, done: Sequence[Delivery], wanted: Sequence[Take]) -> Exchange:
-        """Finish deliveries and take messages in one round trip.
+    def exchange(
+        self,
+        done: Sequence[Delivery],
+        wanted: Sequence[Take],
+        leases: Mapping[str, int] | None = None,
+    ) -> Exchange:
+        """Finish deliveries, renew leases and take messages in one round trip.
 
-        len(done) + len(wanted) commands. No MULTI: under `maxmemory` the server
-        refuses everything inside it, and acknowledgements must pass.
+        len(done) + len(wanted) commands, and 1 for all leases: in-flight list -> its
+        end in ms. They go ahead of the messages. No MULTI: under `maxmemory` the
+        server refuses everything inside it, and acknowledgements must pass.
         """
         pipe = self.client.pipeline(transaction=False)
         for delivery in done:
-            pipe.lrem(self._inflight(delivery.queue_key), 1, delivery.raw)
+            pipe.lrem(self.inflight(delivery.queue_key), 1, delivery.raw)
+        if leases:
+            pipe.zadd(self.prefix + keys.LEASES, dict(leases))
         for wish in wanted:
             if wish.keep:
                 source = wish.queue_key
-                pipe.lmove(source, self._inflight(source), "RIGHT", "LEFT")
+                pipe.lmove(source, self.inflight(source), "RIGHT", "LEFT")
             else:
                 pipe.rpop(wish.queue_key)
-        with because("take", lrem="done"):
+        with because("take", lrem="done", zadd="lease"):
             replies = pipe.execute(raise_on_error=False)
-        acknowledged, taken = replies[: len(done)], replies[len(done) :]
+        first = len(done) + bool(leases)
+        acknowledged, taken = replies[: len(done)], replies[first:]
         return Exchange(
             [None if isinstance(r, RedisError) else r != 0 for r in acknowledged],
             [
@@ -81,45 +93,42 @@ class Queues:
                 for wish, reply in zip(wanted, taken, strict=True)
             ],
             next((r for r in replies if isinstance(r, RedisError)), None),
+            not any(isinstance(r, RedisError) for r in replies[len(done) : first]),
         )
 
     def give_back(self, deliveries: Sequence[Delivery]) -> int:
         """Return messages to their queues; the first delivery will be taken first.
 
-        1 command per queue and 1 per message; returns how many went back. The push
-        comes first and must succeed: a crash in between repeats a message, and a
-        full server, which refuses pushes and allows removals, loses none. Raises the
-        first refusal after all has been tried; what was refused stays in flight.
+        1 command per queue and 2 per message; returns how many went back. Each goes
+        in one step. Raises the first refusal after all queues have been tried; what
+        was refused stays in flight.
         """
-        by_key: dict[str, list[bytes]] = {}
-        for delivery in deliveries:
-            by_key.setdefault(delivery.queue_key, []).append(delivery.raw)
-        with because("give_back"):
-            pushes = self.client.pipeline(transaction=False)
-            for key, raws in by_key.items():
-                pushes.rpush(key, *reversed(raws))
-            answers = dict(
-                zip(by_key, pushes.execute(raise_on_error=False), strict=True)
-            )
-            refused = {k: a for k, a in answers.items() if isinstance(a, RedisError)}
-            removals = self.client.pipeline(transaction=False)
-            for delivery in deliveries:
-                key = delivery.queue_key
-                if key not in refused:
-                    removals.lrem(self._inflight(key), 1, delivery.raw)
-            removed = removals.execute()
-        for error in refused.values():
-            raise error
-        return len(removed)
+        by_key: dict[str, list[Move]] = {}
+        for delivery in reversed(deliveries):
+            back = Move(delivery.raw, "front", delivery.raw)
+            by_key.setdefault(delivery.queue_key, []).append(back)
+        count = 0
+        refusal: ResponseError | None = None
+        for key, moves in by_key.items():
+            try:
+                count += sum(self.move(key, moves))
+            except ResponseError as error:
+                refusal = refusal or error
+        if refusal is not None:
+            raise refusal
+        return count
 
-    def replace(self, delivery: Delivery, raw: bytes) -> None:
-        """Put `raw` at the end of the queue and its old form out of flight.
+    def move(
+        self, queue_key: str, moves: Sequence[Move], cause: str = "give_back"
+    ) -> list[bool]:
+        """Move own messages of a queue elsewhere; whether each was still in flight.
 
-        2 commands; the push comes first and must succeed.
+        1 command and 2 per message.
         """
-        with because("give_back"):
-            self.client.lpush(delivery.queue_key, raw)
-            self.client.lrem(self._inflight(delivery.queue_key), 1, delivery.raw)
+        source = self.inflight(queue_key)
+        return move(
+            self.client, source, queue_key, moves, prefix=self.prefix, cause=cause
+        ).gone
 
     def unheld(
         self, queue_keys: Iterable[str], held: Iterable[Delivery]
@@ -132,7 +141,7 @@ class Queues:
         asked = list(queue_keys)
         pipe = self.client.pipeline(transaction=False)
         for key in asked:
-            pipe.lrange(self._inflight(key), 0, -1)
+            pipe.lrange(self.inflight(key), 0, -1)
         with because("read_back"):
             replies = pipe.execute()
         known = Counter(held)
@@ -146,5 +155,6 @@ class Queues:
                     found.append(delivery)
         return found
 
-    def _inflight(self, queue_key: str) -> str:
+    def inflight(self, queue_key: str) -> str:
+        """The in-flight list of a queue key."""
         return self.prefix + keys.inflight(self.worker, queue_key)

@@ -1,15 +1,16 @@
 """The bootstep that switches the live transport's interval at window edges."""
 
+from datetime import timedelta
 from typing import Any
 
 import click
-from celery import bootsteps, signals
+from celery import bootsteps
 
 from smartworker.clock import system_clock
 from smartworker.durations import parse_duration
 from smartworker.errors import SettingsError
 from smartworker.logs import get_logger
-from smartworker.policy import Policy
+from smartworker.policy import Policy, lease_for
 from smartworker.settings import check_poll, parse_windows
 from smartworker.store.meter import ledger
 from smartworker.worker import status
@@ -42,6 +43,7 @@ class Pacemaker(bootsteps.StartStopStep):
             if quiet_poll
             else settings.quiet_poll,
         )
+        self._lease: timedelta | None = settings.lease
         self.pacer: Pacer | None = None
         self.poller: Any = None
         self._edges: Edges | None = None
@@ -50,25 +52,22 @@ class Pacemaker(bootsteps.StartStopStep):
     def start(self, consumer: Any) -> None:
         """Take over the poller of a new connection."""
         self.poller = consumer.connection.transport.cycle
-        self.pacer = Pacer(
-            self.policy, system_clock, self.poller.set_interval, ledger.billed
-        )
+        self.pacer = Pacer(self.policy, system_clock, self._apply, ledger.billed)
         self._edges = Edges(self.pacer.adjust, consumer.call_soon)
         self._edges.start()
-        signals.worker_shutting_down.connect(self._wake)
         if not self._said:
             self._said = True
             self.poller.on_ready = lambda: self._say_ready(consumer)
 
     def stop(self, consumer: Any) -> None:
         """Leave the poller alone."""
-        signals.worker_shutting_down.disconnect(self._wake)
         if self._edges is not None:
             self._edges.stop()
 
-    def _wake(self, **_: Any) -> None:
-        # Celery's handler only sets a flag, and the loop would sleep on for 10 s.
-        self.poller.wake()
+    def _apply(self, seconds: float) -> None:
+        lease = self._lease or lease_for(timedelta(seconds=seconds))
+        self.poller.set_interval(seconds)
+        self.poller.set_lease(lease.total_seconds())
 
     def _say_ready(self, consumer: Any) -> None:
         log.info("worker_ready", **status.summary(consumer))

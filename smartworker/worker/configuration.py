@@ -21,6 +21,10 @@ def defaults(settings: Settings) -> dict[str, Any]:
         "redis_socket_connect_timeout": COMMAND_TIMEOUT,
         "redis_socket_keepalive": True,
         "task_acks_late": True,
+        # A redelivered message is held against its result first: 1 command more, for
+        # these alone, and a task whose acknowledgement got lost does not run twice.
+        "worker_deduplicate_successful_tasks": True,
+        "worker_consumer": "smartworker.worker.consumer:Consumer",
         "task_reject_on_worker_lost": True,
         "task_time_limit": 1800,
         "task_soft_time_limit": 1500,

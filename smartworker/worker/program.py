@@ -5,6 +5,7 @@ from typing import Any
 
 from celery.apps.worker import Worker as CeleryWorker
 
+from smartworker.broker.channel import Channel
 from smartworker.errors import SettingsError, SmartworkerError
 from smartworker.settings import check_url
 from smartworker.store.client import RedisError, explain
@@ -37,6 +38,13 @@ class Worker(CeleryWorker):
             raise SystemExit(error.exit_status) from None
         as_json = self.app.smartworker.log_format == "json"
         super().on_before_init(quiet=quiet or as_json, **kwargs)
+
+    def _process_task(self, req: Any) -> None:
+        """From here on the pool has the message: it is not given back any more."""
+        channel = req.message.channel
+        if isinstance(channel, Channel):
+            channel.begin(req.message.delivery_tag)
+        super()._process_task(req)
 
     def prepare_args(self, **kwargs: Any) -> dict[str, Any]:
         """The worker's options, with everything off that polls or chatters."""

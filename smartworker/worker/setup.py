@@ -9,6 +9,7 @@ from smartworker.settings import Settings
 from smartworker.worker import journal
 from smartworker.worker.bootstep import OPTIONS, Pacemaker
 from smartworker.worker.configuration import SCHEMES, complete
+from smartworker.worker.safekeeper import Safekeeper
 from smartworker.worker.tally import Tally
 
 TRANSPORT = "smartworker.broker.transport:Transport"
@@ -38,7 +39,7 @@ def setup(app: Any, settings: Settings | None = None) -> Any:
     if app.configured:
         complete(app)
     app.Worker = app.subclass_with_self(WORKER)
-    app.steps["consumer"].add(Pacemaker)
+    app.steps["consumer"].update((Pacemaker, Safekeeper))
     app.steps["worker"].add(Tally)
     app.user_options["worker"].update(OPTIONS)
     journal.connect()

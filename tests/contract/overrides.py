@@ -89,6 +89,25 @@ OVERRIDES: dict[str, str | None] = {
     # smartworker/worker/program.py, bootstep.py, tally.py
     "celery.apps.worker:Worker.on_before_init": "(self, quiet=False, **kwargs)",
     "celery.worker.worker:WorkController.prepare_args": "(self, **kwargs)",
+    "celery.worker.worker:WorkController._process_task": "(self, req)",
+    # smartworker/worker/consumer.py
+    "celery.worker.consumer.consumer:Consumer.create_task_handler": (
+        "(self, promise=<class 'vine.promises.promise'>)"
+    ),
+    "celery.worker.consumer.consumer:Consumer.on_decode_error": "(self, message, exc)",
+    "celery.worker.consumer.consumer:Consumer.on_invalid_task": (
+        "(self, body, message, exc)"
+    ),
+    "celery.worker.consumer.consumer:Consumer.on_unknown_message": (
+        "(self, body, message)"
+    ),
+    "celery.worker.consumer.consumer:Consumer.on_unknown_task": (
+        "(self, body, message, exc)"
+    ),
+    # smartworker/broker/adoption.py, read
+    "kombu.transport.redis:Channel.unacked_key": None,
+    "kombu.transport.redis:Channel.unacked_index_key": None,
+    "kombu.transport.redis:Channel.visibility_timeout": None,
     # smartworker/store/client.py
     "redis.connection:AbstractConnection._construct_command_packer": "(self, packer)",
     "redis.connection:AbstractConnection.send_packed_command": (

@@ -160,20 +160,20 @@ def test_giving_back_keeps_the_order(queues: Queues, observer: Observer) -> None
     found = taken(queues, 4)
     observer.reset()
     assert queues.give_back(found) == 4
-    assert cost(observer) == {"rpush": 1, "lrem": 4}
-    assert ledger.by_cause() == {"give_back": {"lrem": 4, "rpush": 1}}
+    assert cost(observer) == {"eval": 1, "rpush": 4, "lrem": 4}
+    assert ledger.by_cause() == {"give_back": {"eval": 1, "lrem": 4, "rpush": 4}}
     assert observer.client.exists(INFLIGHT) == 0
     assert [d.raw for d in taken(queues, 6)] == [b"0", b"1", b"2", b"3", b"4", b"5"]
 
 
 def test_giving_back_to_several_queues(queues: Queues, observer: Observer) -> None:
-    """One push for each queue, each message to its own."""
+    """One call for each queue, each message to its own."""
     observer.client.lpush(KEY, "1", "2")
     observer.client.lpush(OTHER, "3")
     found = [*taken(queues, 2), *taken(queues, 1, OTHER)]
     observer.reset()
     queues.give_back(found)
-    assert cost(observer) == {"rpush": 2, "lrem": 3}
+    assert cost(observer) == {"eval": 2, "rpush": 3, "lrem": 3}
     assert observer.client.lrange(KEY, 0, -1) == [b"2", b"1"]
     assert observer.client.lrange(OTHER, 0, -1) == [b"3"]
 
@@ -291,10 +291,11 @@ def test_the_ledger_says_what_the_server_says(
         "lpush": 1,
         "lmove": 25,
         "lrem": 20,
-        "rpush": 1,
+        "eval": 1,
+        "rpush": 10,
         "exists": 1,
         "lrange": 1,
         "config|get": 1,
         "client|id": 1,
     }
-    assert ledger.billed() == 50
+    assert ledger.billed() == 60

@@ -13,6 +13,8 @@ import pytest
 import redis
 from kombu import pools
 
+from smartworker.store.dead import DeadLetters
+
 TASKS = '''
 """Tasks that write down what happened to them."""
 
@@ -214,28 +216,29 @@ def test_a_killed_child_costs_one_attempt(mine, counter):
     ]
     assert len({line.split()[0] for line in mine.noted()}) == 3
     assert worker.process.poll() is None
-    assert worker.events("message_parked") == []
+    assert worker.events("message_dead") == []
     wait_until(lambda: not counter.client.keys("smartworker:inflight:*"))
 
 
-def test_a_task_that_kills_every_child_is_parked(mine, counter):
-    """After as many starts as allowed it stays in flight; others go on."""
+def test_a_task_that_kills_every_child_dies(mine, counter):
+    """After as many starts as allowed it is a dead letter; others go on."""
     worker = mine.worker("-c", "1", "-P", "prefork", SMARTWORKER_MAX_DELIVERIES="2")
     result = mine.module.fatal.delay(100)
     killed(mine, 2)
-    worker.wait_for("message_parked")
+    worker.wait_for("message_dead")
     assert mine.module.add.delay(1, 2).get(timeout=20) == 3
     assert len(mine.noted()) == 2
-    (parked,) = worker.events("message_parked")
-    assert parked["attempts"] == 2
-    assert parked["task_id"] == result.id
-    (key,) = counter.client.keys("smartworker:inflight:*")
-    wait_until(lambda: counter.client.llen(key) == 1)
-    (raw,) = counter.client.lrange(key, 0, -1)
-    assert json.loads(raw)["headers"]["id"] == result.id
+    (died,) = worker.events("message_dead")
+    assert (died["attempts"], died["reason"]) == (2, "max_deliveries")
+    assert died["task_id"] == result.id
+    wait_until(lambda: not counter.client.keys("smartworker:inflight:*"))
+    (letter,) = DeadLetters(counter.client).all()
+    assert json.loads(letter.raw)["headers"]["id"] == result.id
     assert worker.process.poll() is None
+    # Whoever waits is told.
+    with pytest.raises(Exception, match="max_deliveries: delivered 2 times"):
+        result.get(timeout=10)
     assert worker.stop() == 0
-    assert counter.client.lrange(key, 0, -1) == [raw]
 
 
 # -- logs --------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartworker.broker.envelope import ATTEMPTS, Unreadable, attempted, read
+from smartworker.broker.envelope import ATTEMPTS, Unreadable, counted, read, write
 
 
 def envelope(**parts: Any) -> dict[str, Any]:
@@ -26,6 +26,12 @@ def envelope(**parts: Any) -> dict[str, Any]:
 def raw(**parts: Any) -> bytes:
     """The same in bytes."""
     return json.dumps(envelope(**parts)).encode()
+
+
+def attempted(data: bytes) -> bytes:
+    """The message with one attempt more."""
+    payload = read(data)
+    return write(payload, **{ATTEMPTS: counted(payload, ATTEMPTS) + 1})
 
 
 HOSTILE: dict[str, bytes] = {
@@ -86,29 +92,23 @@ def test_what_kombu_may_leave_out(parts: dict[str, Any]) -> None:
     """A missing part is no error, and an attempt can be counted all the same."""
     assert read(raw(**parts)) == envelope(**parts)
     again = attempted(raw(**parts))
-    assert again.attempts == 1
-    assert read(again.raw)["headers"][ATTEMPTS] == 1
-    assert read(again.raw)["properties"]["delivery_info"]["redelivered"] is True
+    assert read(again)["headers"][ATTEMPTS] == 1
+    assert read(again)["properties"]["delivery_info"]["redelivered"] is True
 
 
 def test_attempts_are_counted() -> None:
-    """Each return adds one; task and id are told."""
+    """Each return adds one."""
     data = raw()
     for number in range(1, 8):
-        again = attempted(data)
-        assert (again.attempts, again.task, again.task_id) == (
-            number,
-            "project.add",
-            "an-id",
-        )
-        data = again.raw
+        data = attempted(data)
         assert read(data)["headers"][ATTEMPTS] == number
 
 
 @pytest.mark.parametrize("count", ["5", None, [], {}, 1.5])
 def test_a_count_of_somebody_else_starts_anew(count: Any) -> None:
     """What is no whole number is no count."""
-    assert attempted(raw(headers={ATTEMPTS: count})).attempts == 1
+    again = attempted(raw(headers={ATTEMPTS: count}))
+    assert read(again)["headers"][ATTEMPTS] == 1
 
 
 json_values = st.recursive(
@@ -141,7 +141,7 @@ def test_everything_else_is_kept(
         more=more,
     )
     marked = {"redelivered": True}
-    assert json.loads(attempted(json.dumps(before).encode()).raw) == {
+    assert json.loads(attempted(json.dumps(before).encode())) == {
         **before,
         "headers": {**headers, ATTEMPTS: 3, **marked},
         "properties": {**properties, "delivery_info": {**info, **marked}},
@@ -172,6 +172,6 @@ def test_values_survive_a_round_trip(value: Any) -> None:
     """kombu's typed values too: what the next worker reads is what was sent."""
     again = attempted(raw(headers={"value": value}))
     assert (
-        read(again.raw)["headers"]["value"]
+        read(again)["headers"]["value"]
         == read(raw(headers={"value": value}))["headers"]["value"]
     )

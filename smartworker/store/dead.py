@@ -1,0 +1,147 @@
+"""Dead letters: messages that nobody could or may run, kept for people.
+
+A stream, so each has an id that tells when it came; its facts are JSON beside the
+raw bytes. Bounded in number and age.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from smartworker.store import keys
+from smartworker.store.meter import because
+
+#: The oldest go when there are more, or when they are older.
+MOST = 10_000
+OLDEST = timedelta(days=30)
+#: Read from the server at a time.
+PAGE = 100
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a dead letter beside its bytes."""
+
+    queue: str
+    reason: str
+    detail: str = ""
+    attempts: int = 0
+    task: str | None = None
+    task_id: str | None = None
+    #: Earlier deaths, oldest first: {"at", "reason", "attempts", "requeued"}.
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def encode(self) -> bytes:
+        """As JSON, for the stream."""
+        return json.dumps(asdict(self)).encode()
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One dead letter: its id, the message's exact bytes, and the facts."""
+
+    id: str
+    raw: bytes
+    facts: Facts
+
+    @property
+    def last(self) -> datetime:
+        """When it died, by the server's clock."""
+        milliseconds = int(self.id.partition("-")[0])
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+    @property
+    def first(self) -> datetime:
+        """When it died for the first time."""
+        times = [entry.get("at") for entry in self.facts.history]
+        return datetime.fromisoformat(times[0]) if times and times[0] else self.last
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the bytes, for programs."""
+        return {
+            "id": self.id,
+            **asdict(self.facts),
+            "first": self.first.isoformat(timespec="milliseconds"),
+            "last": self.last.isoformat(timespec="milliseconds"),
+            "size": len(self.raw),
+        }
+
+
+class DeadLetters:
+    """The operations on the dead letters, each named and counted."""
+
+    def __init__(self, client: Any, prefix: str = "") -> None:
+        self.client = client
+        self.key = prefix + keys.DEAD
+
+    def all(self) -> Iterator[DeadLetter]:
+        """Every dead letter, oldest first. 1 command per 100."""
+        start = "-"
+        while True:
+            with because("dead"):
+                rows = self.client.xrange(self.key, start, "+", count=PAGE)
+            yield from map(_letter, rows)
+            if len(rows) < PAGE:
+                return
+            start = "(" + rows[-1][0].decode()
+
+    def get(self, letter_id: str) -> DeadLetter | None:
+        """One dead letter, or None. 1 command. Raises ValueError for no id at all."""
+        _check(letter_id)
+        with because("dead"):
+            rows = self.client.xrange(self.key, letter_id, letter_id)
+        return _letter(rows[0]) if rows else None
+
+    def drop(self, letter_ids: Iterable[str]) -> int:
+        """Throw dead letters away; how many were there. 1 command."""
+        wanted = list(letter_ids)
+        if not wanted:
+            return 0
+        with because("dead"):
+            return int(self.client.xdel(self.key, *wanted))
+
+    def requeue(self, letter: DeadLetter, queue_key: str, raw: bytes) -> bool:
+        """Put `raw` at the end of a queue in place of the letter, in one step.
+
+        False if somebody else took the letter first. 6 commands; nobody waits for
+        these, and WATCH needs no script.
+        """
+
+        def swap(pipe: Any) -> None:
+            found = pipe.xrange(self.key, letter.id, letter.id)
+            pipe.multi()
+            if found:
+                pipe.lpush(queue_key, raw)
+                pipe.xdel(self.key, letter.id)
+
+        with because("dead"):
+            return bool(self.client.transaction(swap, self.key))
+
+    def trim(self, now: datetime, tell: Callable[[int, str], None]) -> None:
+        """Drop the oldest beyond the bounds, and tell how many and why. 2 commands."""
+        oldest = int((now - OLDEST).timestamp() * 1000)
+        pipe = self.client.pipeline(transaction=False)
+        pipe.xtrim(self.key, maxlen=MOST, approximate=False)
+        pipe.xtrim(self.key, minid=str(oldest), approximate=False)
+        with because("dead"):
+            counts = pipe.execute()
+        for count, why in zip(counts, ("number", "age"), strict=True):
+            if count:
+                tell(int(count), why)
+
+
+def _letter(row: Any) -> DeadLetter:
+    letter_id, fields = row
+    return DeadLetter(
+        letter_id.decode(), fields[b"raw"], Facts(**json.loads(fields[b"facts"]))
+    )
+
+
+def _check(letter_id: str) -> None:
+    time, dash, number = letter_id.partition("-")
+    if not (time.isdecimal() and dash and number.isdecimal()):
+        raise ValueError(
+            f"{letter_id!r} is not the id of a dead letter, such as 1764026888123-0"
+        )

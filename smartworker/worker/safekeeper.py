@@ -1,0 +1,84 @@
+"""The bootstep that keeps messages safe when a worker stops, and tells of the dead."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from celery import bootsteps, signals, states
+
+from smartworker.errors import SmartworkerError
+from smartworker.logs import get_logger
+from smartworker.store.client import LOST, RedisError
+from smartworker.store.dead import Facts
+from smartworker.worker.deadline import Deadline
+
+log = get_logger(__name__)
+
+
+class DeadLettered(SmartworkerError):
+    """A task will not run: its message is among the dead letters."""
+
+
+class Safekeeper(bootsteps.StartStopStep):
+    """Translates between Celery's shutdown and the poller."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._app = consumer.app
+        self._poller: Any = None
+        self._knock: Callable[[], bool] = bool
+        self._deadline = Deadline(self._answers)
+        self._asked = 0
+
+    def start(self, consumer: Any) -> None:
+        """Take over the poller of a new connection."""
+        connection = consumer.connection
+        self._knock = partial(connection.transport.knock, connection.default_channel)
+        self._poller = connection.transport.cycle
+        self._poller.custody.on_death = self._tell_waiters
+        signals.worker_shutting_down.connect(self._stopping)
+
+    def stop(self, consumer: Any) -> None:
+        """The connection is lost to Celery, or the worker has stopped."""
+        signals.worker_shutting_down.disconnect(self._stopping)
+
+    def close(self, consumer: Any) -> None:
+        """The worker stops: what has not begun goes back now, not after the rest."""
+        if self._poller is not None:
+            self._poller.return_not_begun()
+
+    def _stopping(self, sig: str = "", **_: Any) -> None:
+        # Celery's handler only sets a flag, and the loop would sleep on for 10 s.
+        self._poller.stop_taking()
+        self._deadline.start()
+        self._asked += sig == "SIGTERM"
+        if self._asked == 2:
+            # Celery ignores it; who asks twice wants the running tasks to be dropped.
+            os.kill(os.getpid(), signal.SIGQUIT)
+
+    def _answers(self) -> bool:
+        """Whether the server answers. 1 command, not billed."""
+        try:
+            return self._knock()
+        except (*LOST, RedisError) as error:
+            return not isinstance(error, LOST)
+
+    def _tell_waiters(self, facts: Facts) -> None:
+        """Store a failure for whoever waits. 1 command, from a thread of its own.
+
+        The result store may be another server, and away.
+        """
+        if facts.task_id is not None:
+            threading.Thread(target=self._fail, args=(facts,), daemon=True).start()
+
+    def _fail(self, facts: Facts) -> None:
+        error = DeadLettered(f"{facts.reason}: {facts.detail}")
+        try:
+            self._app.backend.store_result(facts.task_id, error, states.FAILURE)
+        except Exception as failure:
+            log.warning("results_away", error=str(failure)[:200], retry_seconds=None)
