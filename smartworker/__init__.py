@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smartworker.errors import SettingsError, SmartworkerError
     from smartworker.settings import Settings
+    from smartworker.worker.publish import publish_once
     from smartworker.worker.setup import setup
 
-__all__ = ["Settings", "SettingsError", "SmartworkerError", "setup"]
+__all__ = ["Settings", "SettingsError", "SmartworkerError", "publish_once", "setup"]
 
 _HOMES = {
     "Settings": "smartworker.settings",
     "SettingsError": "smartworker.errors",
     "SmartworkerError": "smartworker.errors",
+    "publish_once": "smartworker.worker.publish",
     "setup": "smartworker.worker.setup",
 }
 

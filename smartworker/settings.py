@@ -48,6 +48,7 @@ class Settings:
     lease: timedelta | None = None
     max_deliveries: int = 5
     tls_ca: Path | None = None
+    tls_verify: bool = True
     tasks: tuple[str, ...] = ("smartworker.examples.swim.tasks",)
     cron_tokens: tuple[str, ...] = _secret(())
     admin_token: str | None = _secret()
@@ -182,7 +183,7 @@ def _check_token(token: str) -> None:
 def _parse(variable: Variable, text: str) -> Any:
     try:
         return variable.parse(text)
-    except (ValueError, SettingsError) as error:
+    except (LookupError, ValueError, SettingsError) as error:
         shown = "a value that is not shown" if variable.secret else repr(text)
         raise SettingsError(
             f"{variable.name} is {shown}: {variable.allowed}."
@@ -257,6 +258,10 @@ def _choice(choices: tuple[str, ...]) -> Callable[[str], str]:
     return parse
 
 
+def _switch(text: str) -> bool:
+    return {"on": True, "off": False}[text.lower()]
+
+
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         number = int(text)
@@ -317,6 +322,7 @@ _FIELDS = (
         "write a whole number from 1 to 1000",
     ),
     Variable("SMARTWORKER_TLS_CA", "tls_ca", _file, "name a file that exists"),
+    Variable("SMARTWORKER_TLS_VERIFY", "tls_verify", _switch, "allowed is on, or off"),
     Variable("SMARTWORKER_TASKS", "tasks", _names, "name modules, comma-separated"),
     Variable(
         "SMARTWORKER_CRON_TOKENS",

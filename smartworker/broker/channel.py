@@ -13,7 +13,7 @@ from smartworker.broker import envelope
 from smartworker.broker.batch import PublishBatch
 from smartworker.broker.bindings import Bindings
 from smartworker.broker.courier import Source
-from smartworker.broker.envelope import ONCE, Unreadable
+from smartworker.broker.envelope import Unreadable
 from smartworker.broker.qos import QoS
 from smartworker.broker.returns import dead
 from smartworker.logs import get_logger
@@ -160,9 +160,11 @@ class Channel(stock.Channel):
         if tag in self._held:
             self._begun.add(tag)
 
-    def not_begun(self) -> list[str]:
-        """Held messages that the pool has not seen."""
-        return [tag for tag in self._held if tag not in self._begun]
+    def return_not_begun(self, running: set[str] | None = None) -> None:
+        """Give back what has not begun: what the pool has not seen, or does not run."""
+        if running is not None:
+            self._begun &= running
+        self.give_back([tag for tag in self._held if tag not in self._begun])
 
     def finish(self, tag: str, *, again: bool = False) -> None:
         """Take a held message out of flight; `again` puts it back into its queue."""
@@ -240,11 +242,11 @@ class Channel(stock.Channel):
         # A batch rings by itself, once per queue. Asked before the push: an error
         # after it would make kombu push again.
         must_ring = "_publish_batch" not in kwargs and self.must_ring()
-        key = envelope.header(message, ONCE)
+        key = envelope.once(message)
         with because("publish"):
             if key is None:
                 super()._put(queue, message, **kwargs)
-            elif not self._put_once(str(key), queue, message):
+            elif not self._put_once(key, queue, message):
                 return
         if must_ring:
             step = self._get_message_priority(message, reverse=False)
@@ -367,7 +369,9 @@ class Channel(stock.Channel):
         params = super()._connparams(asynchronous=False)
         params["connection_class"] = metered(params["connection_class"])
         options = self.connection.client.transport_options
-        return {**verified(params, options.get("tls_ca")), **connection_options()}
+        verify = options.get("tls_verify", True)
+        safe = verified(params, options.get("tls_ca"), verify=verify)
+        return {**safe, **connection_options()}
 
     def _after_fork(self) -> None:
         if self.connection is not None:

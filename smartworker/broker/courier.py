@@ -76,6 +76,8 @@ class Courier:
         self._finished: list[Delivery] = []
         # On their way to another place: back, or to the dead letters.
         self._leaving: list[tuple[Delivery, Verdict]] = []
+        # Taken, and not handed over yet: with a solo pool that may be a long time.
+        self._arriving: list[Delivery] = []
         # Keys of a take whose answer never came: messages may lie in flight.
         self._doubtful: set[str] = set()
         # Finished in a round whose answer never came: they may be gone already.
@@ -96,7 +98,8 @@ class Courier:
 
     def underway(self) -> list[Delivery]:
         """Messages that nobody holds any more, and that are still in flight."""
-        return [*self._finished, *(delivery for delivery, _ in self._leaving)]
+        leaving = [delivery for delivery, _ in self._leaving]
+        return [*self._finished, *leaving, *self._arriving]
 
     def doubtful(self) -> set[str]:
         """Queue keys of which we may have taken messages without knowing it."""
@@ -221,12 +224,27 @@ class Courier:
             self.misled += self.bells.answered(
                 source.queue_key, len(mine), got, echo=self.hears_pops
             )
-        _all(
-            lambda pair: self.hand_over(*pair),
-            [(source, found) for source, found in brought if found is not None],
-        )
+        self._deliver([(source, found) for source, found in brought if found])
         if exchange.error is not None:
             raise exchange.error
+
+    def _deliver(self, arrived: list[tuple[Source, Delivery]]) -> None:
+        """Hand over what has come; a solo pool runs each message while it is here.
+
+        So the worker may be told to stop in between: the rest goes back then.
+        """
+        self._arriving = [found for source, found in arrived if source.keep]
+
+        def pass_on(pair: tuple[Source, Delivery]) -> None:
+            source, found = pair
+            if source.keep:
+                self._arriving.remove(found)
+            if self.taking or not source.keep:
+                self.hand_over(source, found)
+            else:
+                self._return(found)
+
+        _all(pass_on, arrived)
 
     def hand_over(self, source: Source | None, delivery: Delivery) -> None:
         """Read a message and give it to its consumer.

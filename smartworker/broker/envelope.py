@@ -1,6 +1,7 @@
 """The envelope of a message: JSON with a body, headers and properties."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from kombu.utils.json import dumps, loads
@@ -46,6 +47,19 @@ def counted(payload: Mapping[str, Any], name: str) -> int:
     """A header that counts; 0 where it is missing or no number."""
     value = header(payload, name)
     return value if isinstance(value, int) else 0
+
+
+def once(payload: Mapping[str, Any]) -> str | None:
+    """What makes a message the same as another one; None for most.
+
+    A retry carries the headers of its run, and is another message all the same.
+    """
+    key = header(payload, ONCE)
+    if key is None:
+        return None
+    parts = (key, header(payload, "task", ""), counted(payload, "retries"))
+    text = "\0".join(map(str, parts))
+    return sha256(text.encode()).hexdigest()
 
 
 def write(payload: dict[str, Any], **headers: Any) -> bytes:

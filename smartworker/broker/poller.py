@@ -162,12 +162,9 @@ class Poller:
             self._loop.wake()
 
     def set_interval(self, seconds: float) -> None:
-        """Poll each `seconds` from now on, beginning at once.
-
-        Only from the loop's own thread.
-        """
+        """Poll each `seconds` from now on, at once; only from the loop's thread."""
         self.pace.set_interval(seconds)
-        if self._custody is not None and self._healer.outage is None:
+        if self.pace.last is not None and self.outage is None:
             self._next_poll.set(self.pace.left())
 
     def set_lease(self, seconds: float) -> None:
@@ -192,15 +189,16 @@ class Poller:
             self._custody.courier.taking = False
         self.wake()
 
-    def return_not_begun(self) -> None:
+    def return_not_begun(self, running: set[str] | None = None) -> None:
         """Give back what the pool has not seen, in order, and leave the loop.
 
-        What finishes from now on is acknowledged as soon as it is told.
+        `running`: the tags of what has really begun, where the pool has a queue of its
+        own. What finishes from now on is acknowledged as soon as it is told.
         """
         self.stop_taking()
         self.close()
         for channel in list(self._channels):
-            channel.give_back(channel.not_begun())
+            channel.return_not_begun(running)
 
     def leave(self) -> None:
         """The channels are closed: end the lease."""

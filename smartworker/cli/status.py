@@ -88,8 +88,21 @@ def facts(answer: dict[str, Any], zone: tzinfo) -> list[tuple[str, str]]:
         *((label, shown_time(answer[name], zone)) for name, label in TIMES.items()),
         ("doorbell", answer["doorbell"]),
         ("broker", answer["broker"]),
+        *trouble(answer.get("trouble"), zone),
         ("queues", ", ".join(answer["queues"])),
         ("tasks held", str(answer["held"])),
+    ]
+
+
+def trouble(found: dict[str, Any] | None, zone: tzinfo) -> list[tuple[str, str]]:
+    """The rows about an outage; none while there is none."""
+    if found is None:
+        return []
+    return [
+        ("trouble", f"{found['kind']}: {found['error']}"),
+        ("", found["advice"]),
+        ("since", shown_time(found["since"], zone)),
+        ("next try", shown_time(found["next_try"], zone)),
     ]
 
 

@@ -4,11 +4,12 @@ import socket
 import ssl
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 from redis.exceptions import (
     AuthenticationError,
+    ConnectionError,
     InvalidResponse,
     RedisError,
     ResponseError,
@@ -17,9 +18,11 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from smartworker.errors import BrokerRefused, BrokerUnreachable
 from smartworker.store.meter import command_name, ledger
+from smartworker.store.refusals import BUSY, FULL, QUOTA, classify
 
 __all__ = [
     "LOST",
+    "ConnectionError",
     "MeteredConnection",
     "MeteredSSLConnection",
     "MeteredUnixConnection",
@@ -31,6 +34,7 @@ __all__ = [
     "explain",
     "metered",
     "tls_options",
+    "unverified",
     "verified",
 ]
 
@@ -134,8 +138,13 @@ def keepalive_options() -> dict[int, int]:
     }
 
 
-def tls_options(authority: Path | None) -> dict[str, Any]:
-    """Options that verify the server's certificate and its host name."""
+def tls_options(authority: Path | None, *, verify: bool = True) -> dict[str, Any]:
+    """Options that verify the server's certificate and its host name.
+
+    Without `verify`, options that accept any: only where the operator says so.
+    """
+    if not verify:
+        return {"ssl_cert_reqs": ssl.CERT_NONE, "ssl_check_hostname": False}
     options: dict[str, Any] = {
         "ssl_cert_reqs": ssl.CERT_REQUIRED,
         "ssl_check_hostname": True,
@@ -145,7 +154,9 @@ def tls_options(authority: Path | None) -> dict[str, Any]:
     return options
 
 
-def verified(params: dict[str, Any], authority: str | None) -> dict[str, Any]:
+def verified(
+    params: dict[str, Any], authority: str | None, *, verify: bool = True
+) -> dict[str, Any]:
     """The parameters of a connection; over TLS they verify the certificate.
 
     kombu accepts any certificate where nobody says otherwise, and its parameters
@@ -155,10 +166,25 @@ def verified(params: dict[str, Any], authority: str | None) -> dict[str, Any]:
         return params
     if params.get("ssl_cert_reqs") in (ssl.CERT_REQUIRED, "required", "CERT_REQUIRED"):
         return params
-    return {**params, **tls_options(Path(authority) if authority else None)}
+    path = Path(authority) if authority else None
+    return {**params, **tls_options(path, verify=verify)}
 
 
-def connect(url: str, authority: Path | None = None) -> redis.Redis:
+def unverified(options: Any) -> bool:
+    """Whether somebody asks for TLS without verification: a URL, or ssl options."""
+    asked: Any = ssl.CERT_REQUIRED
+    if isinstance(options, str):
+        asked = parse_qs(urlsplit(options).query).get("ssl_cert_reqs", [asked])[-1]
+    elif isinstance(options, dict):
+        asked = options.get("ssl_cert_reqs", asked)
+    if isinstance(asked, str):
+        return asked.lower() not in ("required", "cert_required")
+    return bool(asked != ssl.CERT_REQUIRED)
+
+
+def connect(
+    url: str, authority: Path | None = None, *, verify: bool = True
+) -> redis.Redis:
     """A client for `url` whose commands are counted and never repeated."""
     options: dict[str, Any] = {
         "connection_class": MeteredConnection,
@@ -170,7 +196,7 @@ def connect(url: str, authority: Path | None = None) -> redis.Redis:
     }
     if urlsplit(url).scheme == "rediss":
         options["connection_class"] = MeteredSSLConnection
-        options.update(tls_options(authority))
+        options.update(tls_options(authority, verify=verify))
     return redis.Redis(connection_pool=redis.ConnectionPool.from_url(url, **options))
 
 
@@ -196,6 +222,11 @@ def explain(url: str, error: Exception) -> BrokerRefused | BrokerUnreachable:
             f"{where} showed a certificate that cannot be verified "
             f"({_reason(text)}): name its authority in SMARTWORKER_TLS_CA, or check "
             "the host name in the URL."
+        )
+    refusal = classify(error)
+    if refusal in (BUSY, FULL, QUOTA):
+        return BrokerUnreachable(
+            f"{where} cannot serve now ({_short(text)}): {refusal.advice}."
         )
     if isinstance(error, ResponseError):
         return BrokerRefused(f"{where} refused the connection: {text}.")

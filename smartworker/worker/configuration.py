@@ -3,8 +3,9 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+from smartworker.errors import SettingsError
 from smartworker.settings import Settings
-from smartworker.store.client import COMMAND_TIMEOUT, tls_options
+from smartworker.store.client import COMMAND_TIMEOUT, tls_options, unverified
 
 #: What our transport and result backend serve.
 SCHEMES = ("redis", "rediss")
@@ -52,14 +53,39 @@ def complete(sender: Any, **_: Any) -> None:
         "doorbell": settings.doorbell,
         "max_deliveries": settings.max_deliveries,
         "tls_ca": settings.tls_ca and str(settings.tls_ca),
+        "tls_verify": settings.tls_verify,
         **conf.broker_transport_options,
     }
     # kombu would warn, and accept any certificate.
-    options = tls_options(settings.tls_ca)
+    options = tls_options(settings.tls_ca, verify=settings.tls_verify)
     if _scheme(conf.broker_url) == "rediss" and not conf.broker_use_ssl:
         conf.broker_use_ssl = options
     if _scheme(conf.result_backend) == "rediss" and not conf.redis_backend_use_ssl:
         conf.redis_backend_use_ssl = options
+
+
+def check_tls(app: Any) -> None:
+    """Refuse TLS without verification unless the setting allows it.
+
+    Raises SettingsError; the transport verifies in any case.
+    """
+    conf = app.conf
+    asked = {
+        "The broker's URL": conf.broker_url,
+        "broker_use_ssl": conf.broker_use_ssl,
+        "The result backend's URL": conf.result_backend,
+        "redis_backend_use_ssl": conf.redis_backend_use_ssl,
+    }
+    if not app.smartworker.tls_verify:
+        return
+    for name, options in asked.items():
+        if unverified(options):
+            raise SettingsError(
+                f"{name} asks for TLS without verification (ssl_cert_reqs): leave that "
+                "out and name the certificate's authority in SMARTWORKER_TLS_CA, or "
+                "set SMARTWORKER_TLS_VERIFY=off and accept that anybody on the way can "
+                "read and change everything."
+            )
 
 
 class _Defaults(dict[str, Any]):

@@ -1,6 +1,7 @@
 """Celery's consumer, which throws away what it cannot run; ours keeps it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from celery import signals
@@ -47,6 +48,14 @@ class Consumer(CeleryConsumer):
         """Its body is not what its content type says."""
         if not self._bury(message, UNDECODABLE, _brief(exc)):
             super().on_decode_error(message, exc)
+
+    def cancel_active_requests(self) -> None:
+        """A cold shutdown, after the soft one if there was any."""
+        self.safekeeper.cold()
+        # Nobody can stop a thread, nor the task of a solo pool: what they run goes
+        # back when the process ends.
+        with suppress(NotImplementedError):
+            super().cancel_active_requests()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
         """The callback for messages; one that makes Celery stumble ends no worker."""

@@ -6,11 +6,17 @@ from typing import Any
 from celery.apps.worker import Worker as CeleryWorker
 
 from smartworker.broker.channel import Channel
-from smartworker.errors import SettingsError, SmartworkerError
+from smartworker.doctor import ServerFacts, eviction, too_old
+from smartworker.errors import BrokerRefused, SettingsError, SmartworkerError
+from smartworker.logs import get_logger
 from smartworker.settings import check_url
 from smartworker.store.client import RedisError, explain
+from smartworker.store.inspection import look
 from smartworker.worker import journal
-from smartworker.worker.configuration import complete
+from smartworker.worker.configuration import check_tls, complete
+from smartworker.worker.deadline import COLD_STATUS
+
+log = get_logger(__name__)
 
 #: What these cost: 143,000 commands a day, for news that nobody reads.
 SILENCED = {
@@ -32,12 +38,21 @@ class Worker(CeleryWorker):
         journal.take_over(self.app)
         complete(self.app)
         try:
-            check_broker(self.app)
+            server = check_broker(self.app)
         except SmartworkerError as error:
             sys.stderr.write(f"smartworker: {error}\n")
             raise SystemExit(error.exit_status) from None
         as_json = self.app.smartworker.log_format == "json"
+        if not self.app.smartworker.tls_verify:
+            log.warning("tls_unverified", setting="SMARTWORKER_TLS_VERIFY")
+        _warn(server)
         super().on_before_init(quiet=quiet or as_json, **kwargs)
+
+    def start(self) -> None:
+        """Run until told to stop; the exit status tells whether tasks were dropped."""
+        super().start()
+        if self.consumer is not None and self.consumer.safekeeper.is_cold:
+            self.exitcode: int = self.exitcode or COLD_STATUS
 
     def _process_task(self, req: Any) -> None:
         """From here on the pool has the message: it is not given back any more."""
@@ -52,11 +67,30 @@ class Worker(CeleryWorker):
         return prepared
 
 
-def check_broker(app: Any) -> None:
-    """Knock at the broker once. 1 command, not billed.
+def _warn(server: ServerFacts) -> None:
+    """Say once what puts every task at risk."""
+    finding = eviction(server)
+    if finding is not None and finding.severity == "critical":
+        log.critical("server_risk", risk=finding.message, advice=finding.advice)
 
-    Raises SettingsError, BrokerRefused or BrokerUnreachable with one sentence.
+
+def check_broker(app: Any) -> ServerFacts:
+    """Knock at the broker, and refuse a server that cannot serve us.
+
+    2 commands, not billed. Raises SettingsError, BrokerRefused or BrokerUnreachable
+    with one sentence.
     """
+    server = reach_broker(app)
+    if too_old(server):
+        raise BrokerRefused(
+            f"The server is Redis {server.version}, and smartworker needs LMOVE: move "
+            "to Redis 6.2 or newer, or to Valkey."
+        )
+    return server
+
+
+def reach_broker(app: Any) -> ServerFacts:
+    """Knock at the broker, however old it is; raises as `check_broker` does."""
     url = app.conf.broker_url
     if not url:
         raise SettingsError(
@@ -66,9 +100,11 @@ def check_broker(app: Any) -> None:
     for each in url if isinstance(url, list | tuple) else str(url).split(";"):
         if not each.startswith(UNIX_SOCKET):
             check_url("The broker's URL", each)
+    check_tls(app)
     connection = app.connection_for_read()
     try:
-        connection.transport.establish_connection()
+        channel = connection.transport.create_channel(connection.transport)
+        return look(connection.transport.plain_client(channel))
     except (RedisError, OSError) as error:
         raise explain(connection.as_uri(), error) from error
     finally:

@@ -1,10 +1,12 @@
 """The result backend: one SET per result, and a subscription only while one waits."""
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from celery import states
 from celery.backends.redis import RedisBackend, ResultConsumer
+from celery.exceptions import Reject
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.objects import cached_property
 
@@ -14,12 +16,16 @@ from smartworker.logs import get_logger
 from smartworker.store import keys, notifications
 from smartworker.store.client import (
     LOST,
+    ConnectionError,
+    RedisError,
+    ResponseError,
     connection_options,
     keepalive_options,
     metered,
     verified,
 )
 from smartworker.store.meter import because
+from smartworker.store.refusals import OTHER, classify
 
 log = get_logger(__name__)
 
@@ -172,13 +178,17 @@ class Backend(RedisBackend):
         params: dict[str, Any] = super()._params_from_url(url, defaults)
         options = self.app.conf.broker_transport_options
         plain = params.get("connection_class") or self.redis.Connection
-        return verified({**params, "connection_class": plain}, options.get("tls_ca"))
+        return verified(
+            {**params, "connection_class": plain},
+            options.get("tls_ca"),
+            verify=options.get("tls_verify", True),
+        )
 
     @cached_property
     def retry_policy(self) -> dict[str, Any]:
-        """About a minute of growing pauses: longer than a server's restart."""
+        """Four minutes of growing pauses: longer than a server's restart."""
         return {
-            "max_retries": 10,
+            "max_retries": 30,
             "interval_start": 0.5,
             "interval_step": 1.5,
             "interval_max": 10,
@@ -211,7 +221,7 @@ class Backend(RedisBackend):
         info = getattr(request, "delivery_info", None) or {}
         marks = getattr(request, "properties", None) or {}
         key = self.get_key_for_task(task_id)
-        with because("result"):
+        with because("result"), self._kept_if_refused(task_id, state, request):
             # Only another run can have left a SUCCESS to protect: that of a message
             # that came before, or the next one of a retry, which may be faster.
             again = info.get("redelivered") or state == states.RETRY
@@ -232,6 +242,32 @@ class Backend(RedisBackend):
         stored = self.get(key)
         return bool(stored) and self.decode_result(stored)["status"] == states.SUCCESS
 
+    @contextlib.contextmanager
+    def _kept_if_refused(
+        self, task_id: str, state: str, request: Any
+    ) -> Iterator[None]:
+        """A result that nobody stores: its message goes back instead of being done.
+
+        News of a task that runs may get lost; and in the worker's own process there
+        is no message to keep, and no error may reach Celery's consumer.
+        """
+        try:
+            yield
+        except (*LOST, RedisError) as error:
+            if request is None:
+                raise
+            log.error("result_lost", task_id=task_id, error=str(error)[:200])
+            ends = state in states.READY_STATES or state == states.RETRY
+            if ends and self.app.current_worker_task is not None:
+                reason = f"the result is not stored: {error}"
+                raise Reject(reason, requeue=True) from error
+
     def _set(self, key: str, value: Any, expires: int | None = None) -> None:
         seconds = self.expires if expires is None else expires
-        self.client.set(key, value, ex=seconds or None)
+        try:
+            self.client.set(key, value, ex=seconds or None)
+        except ResponseError as error:
+            if classify(error) is OTHER:
+                raise
+            # It passes by itself: Celery tries again what is a lost connection.
+            raise ConnectionError(str(error)) from error

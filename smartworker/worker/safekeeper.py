@@ -8,7 +8,9 @@ from functools import partial
 from typing import Any
 
 from celery import bootsteps, signals, states
+from celery.worker import state
 
+from smartworker.clock import system_clock
 from smartworker.errors import SmartworkerError
 from smartworker.logs import get_logger
 from smartworker.store.client import LOST, RedisError
@@ -16,6 +18,10 @@ from smartworker.store.dead import Facts
 from smartworker.worker.deadline import Deadline
 
 log = get_logger(__name__)
+
+
+#: Seconds that a thread takes at the most from picking a task up to saying so.
+PICK_UP = 0.1
 
 
 class DeadLettered(SmartworkerError):
@@ -29,11 +35,14 @@ class Safekeeper(bootsteps.StartStopStep):
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
+        consumer.safekeeper = self
         self._app = consumer.app
         self._poller: Any = None
         self._knock: Callable[[], bool] = bool
-        self._deadline = Deadline(self._answers)
+        self._deadline = Deadline(self._answers, self._give_back_all)
         self._asked = 0
+        #: Whether running tasks were dropped at the end.
+        self.is_cold = False
 
     def start(self, consumer: Any) -> None:
         """Take over the poller of a new connection."""
@@ -41,16 +50,19 @@ class Safekeeper(bootsteps.StartStopStep):
         self._knock = partial(connection.transport.knock, connection.default_channel)
         self._poller = connection.transport.cycle
         self._poller.custody.on_death = self._tell_waiters
-        signals.worker_shutting_down.connect(self._stopping)
-
-    def stop(self, consumer: Any) -> None:
-        """The connection is lost to Celery, or the worker has stopped."""
-        signals.worker_shutting_down.disconnect(self._stopping)
+        # Never disconnected: the second signal comes when all steps have stopped.
+        signals.worker_shutting_down.connect(self._stopping, dispatch_uid=self)
 
     def close(self, consumer: Any) -> None:
         """The worker stops: what has not begun goes back now, not after the rest."""
         if self._poller is not None:
-            self._poller.return_not_begun()
+            self._poller.return_not_begun(_running(consumer.pool))
+
+    def cold(self) -> None:
+        """Running tasks are not waited for any more. Safe in a signal handler."""
+        self.is_cold = True
+        self._deadline.end_soon()
+        self._deadline.start()
 
     def _stopping(self, sig: str = "", **_: Any) -> None:
         # Celery's handler only sets a flag, and the loop would sleep on for 10 s.
@@ -60,6 +72,10 @@ class Safekeeper(bootsteps.StartStopStep):
         if self._asked == 2:
             # Celery ignores it; who asks twice wants the running tasks to be dropped.
             os.kill(os.getpid(), signal.SIGQUIT)
+
+    def _give_back_all(self) -> None:
+        """The process ends at once: what still runs will never be done."""
+        self._poller.return_not_begun(set())
 
     def _answers(self) -> bool:
         """Whether the server answers. 1 command, not billed."""
@@ -82,3 +98,17 @@ class Safekeeper(bootsteps.StartStopStep):
             self._app.backend.store_result(facts.task_id, error, states.FAILURE)
         except Exception as failure:
             log.warning("results_away", error=str(failure)[:200], retry_seconds=None)
+
+
+def _running(pool: Any) -> set[str] | None:
+    """The tags of the messages that a pool of threads really runs.
+
+    Its executor has a queue of its own, which is emptied here; other pools get a task
+    only when a process is free, and None comes back.
+    """
+    executor = getattr(pool, "executor", None)
+    if executor is None:
+        return None
+    executor.shutdown(wait=False, cancel_futures=True)
+    system_clock.wait(threading.Event(), PICK_UP)
+    return {request.message.delivery_tag for request in state.active_requests}

@@ -40,9 +40,25 @@ def details(consumer: Any) -> dict[str, Any]:
         "last_poll": _wall(pace.last),
         "next_poll": _wall(pace.due),
         "broker": step.poller.state,
+        "trouble": _trouble(step.poller.outage),
+        "lease_seconds": step.poller.custody.lease.length,
         "held": len(step.poller.held()),
         "commands": ledger.by_cause(),
         "billed": ledger.billed(),
+    }
+
+
+def _trouble(outage: Any) -> dict[str, Any] | None:
+    """The outage that goes on now."""
+    if outage is None:
+        return None
+    return {
+        "kind": outage.refusal.kind,
+        "error": f"{type(outage.error).__name__}: {outage.error}"[:200],
+        "advice": outage.refusal.advice,
+        "since": _wall(outage.since),
+        "attempts": outage.attempts,
+        "next_try": _wall(outage.next_try),
     }
 
 

@@ -91,6 +91,7 @@ OVERRIDES: dict[str, str | None] = {
     "celery.worker.worker:WorkController.prepare_args": "(self, **kwargs)",
     "celery.worker.worker:WorkController._process_task": "(self, req)",
     # smartworker/worker/consumer.py
+    "celery.worker.consumer.consumer:Consumer.cancel_active_requests": "(self)",
     "celery.worker.consumer.consumer:Consumer.create_task_handler": (
         "(self, promise=<class 'vine.promises.promise'>)"
     ),

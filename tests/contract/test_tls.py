@@ -11,7 +11,7 @@ import pytest
 from celery import Celery, states
 
 import smartworker
-from smartworker.errors import BrokerRefused
+from smartworker.errors import BrokerRefused, SettingsError
 from smartworker.settings import Settings
 from smartworker.store.client import MeteredSSLConnection, RedisError
 from smartworker.store.server import HOST, free_port
@@ -198,7 +198,21 @@ def test_a_late_url_finds_the_authority(
 
 @pytest.mark.parametrize("asked", ["none", "optional"])
 def test_a_url_cannot_switch_it_off(app_of: AppOf, url: str, asked: str) -> None:
-    """`?ssl_cert_reqs=none` in a copied URL changes nothing for the broker."""
+    """`?ssl_cert_reqs=none` in a copied URL is refused, and verified all the same."""
     app = late(app_of(), f"{url}?ssl_cert_reqs={asked}")
-    with pytest.raises(BrokerRefused, match="certificate that cannot be verified"):
+    with pytest.raises(SettingsError, match="SMARTWORKER_TLS_VERIFY=off"):
         check_broker(app)
+    with (
+        app.connection_for_write() as connection,
+        pytest.raises(connection.connection_errors, match="certificate verify failed"),
+    ):
+        connection.channel().client.ping()
+
+
+def test_a_setting_switches_it_off(app_of: AppOf, url: str) -> None:
+    """SMARTWORKER_TLS_VERIFY=off: whoever it is, it is spoken to."""
+    app = app_of(redis_url=f"{url}?ssl_cert_reqs=none", tls_verify=False)
+    check_broker(app)
+    publish(app)
+    app.backend.client.ping()
+    app.backend.client.connection_pool.disconnect()

@@ -254,6 +254,7 @@ def test_transport_options_are_merged(app: Any, before: bool) -> None:
     assert app.conf.broker_transport_options == {
         "doorbell": "publish",
         "tls_ca": None,
+        "tls_verify": True,
         **mine,
     }
     assert mine == {"global_keyprefix": "mine:", "max_deliveries": 2}

@@ -80,7 +80,12 @@ def test_the_search_finds_lines() -> None:
     found = {event: fields for _, event, fields in logged()}
     assert len(found) >= 12
     assert {"worker", "queues", "doorbell", "poll_seconds"} <= found["worker_ready"]
-    assert found["broker_lost"] == {"error", "retry_seconds"}
+    assert found["broker_lost"] == {
+        "kind",
+        "error",
+        "advice",
+        "retry_seconds",
+    }
 
 
 def test_every_logged_event_is_in_the_table() -> None:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from smartworker.backoff import pauses
 from smartworker.broker.outage import Outage
+from smartworker.store.client import ResponseError
 
 
 def make() -> Outage:
     """An outage that began at second 1000."""
-    return Outage(1000.0, ConnectionError("reset by peer"), pauses(spread=0.0))
+    return Outage(1000.0, ConnectionError("reset by peer"), 30.0)
 
 
 @pytest.fixture
@@ -40,13 +40,15 @@ def test_healing_that_found_messages_is_said(lines: Any) -> None:
 def test_the_loss_is_said_once(lines: Any) -> None:
     """Ten failed tries: one line, with the error and the first pause."""
     outage = make()
-    found = [outage.failed(OSError("refused")) for _ in range(10)]
-    assert found == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0, 30.0]
+    found = [outage.failed(OSError("refused"), 1000.0 + n) for n in range(10)]
+    expected = [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0, 30.0]
+    assert found == [pytest.approx(pause, rel=0.2) for pause in expected]
     (line,) = lines()
     assert line["event"] == "broker_lost"
     assert line["level"] == "warning"
     assert line["error"] == "OSError: refused"
-    assert line["retry_seconds"] == 1.0
+    assert line["kind"] == "lost"
+    assert line["retry_seconds"] == pytest.approx(found[0], abs=0.1)
     assert outage.attempts == 10
     assert str(outage.error) == "refused"
 
@@ -54,8 +56,8 @@ def test_the_loss_is_said_once(lines: Any) -> None:
 def test_the_end_is_said_once_with_its_length(lines: Any) -> None:
     """How long it took and how many tries, the successful one included."""
     outage = make()
-    outage.failed(OSError("refused"))
-    outage.failed(OSError("refused"))
+    outage.failed(OSError("refused"), 1000.0)
+    outage.failed(OSError("refused"), 1000.0)
     outage.over(1003.04, 0)
     _, line = lines()
     assert line["event"] == "broker_back"
@@ -67,5 +69,28 @@ def test_the_end_is_said_once_with_its_length(lines: Any) -> None:
 
 def test_a_long_error_is_cut(lines: Any) -> None:
     """A page of HTML from a proxy does not fill the log."""
-    make().failed(OSError("x" * 10_000))
+    make().failed(OSError("x" * 10_000), 1000.0)
     assert len(lines()[0]["error"]) == 200
+
+
+def test_another_kind_of_trouble_is_said_anew(lines: Any) -> None:
+    """The server comes back and says that the quota is used up: other pauses."""
+    outage = make()
+    outage.failed(OSError("refused"), 1000.0)
+    quota = ResponseError("max requests limit exceeded. Limit: 500000")
+    found = [outage.failed(quota, 1001.0 + n) for n in range(3)]
+    assert found == [pytest.approx(30.0, rel=0.2)] * 3
+    first, second = lines()
+    assert (first["kind"], second["kind"]) == ("lost", "quota")
+    assert "Upstash" in second["advice"]
+
+
+def test_an_error_nobody_expected_is_said_once_a_minute(lines: Any) -> None:
+    """Two hundred tries in ten minutes: ten lines, the first of them the beginning."""
+    outage = Outage(1000.0, ResponseError("x"), 30.0)
+    for second in range(0, 600, 3):
+        outage.failed(ResponseError("x"), 1000.0 + second)
+    assert [line["event"] for line in lines()] == [
+        "broker_lost",
+        *["broker_still_lost"] * 9,
+    ]
