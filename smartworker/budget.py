@@ -4,12 +4,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 
-from smartworker.policy import Decision, Policy
+from smartworker.policy import Decision, Policy, lease_for
 from smartworker.windows import to_utc
 
 # One command each: publish, take, done, and the stored result.
 TASK_COMMANDS = ("LPUSH", "LMOVE", "LREM", "SET")
+# The server's clock, which a lease needs, is asked again after so long.
+CLOCK = timedelta(hours=1)
 # The most that one worker sends between its start and its first idle poll.
 START_COMMANDS = 15
 
@@ -59,9 +62,22 @@ class Forecast:
         return len(TASK_COMMANDS) * self.tasks
 
     @property
+    def lease_commands(self) -> int:
+        """What holding the tasks' messages costs, if they come at even distances.
+
+        Each stretch of work takes a lease and drops it; within one a lease that is
+        half used up is renewed with the next message.
+        """
+        length = self.end - self.start
+        return sum(
+            _leases(share, self.tasks * (share.open / length)) for share in self.shares
+        )
+
+    @property
     def commands(self) -> int:
         """Everything that is billed."""
-        return self.polls + self.task_commands + START_COMMANDS * self.starts
+        work = self.task_commands + self.lease_commands
+        return self.polls + work + START_COMMANDS * self.starts
 
     @property
     def hours(self) -> tuple[int, ...]:
@@ -121,6 +137,16 @@ def simulate(
         shares=tuple(sorted(shares, key=_windows_first)),
         cells=tuple(cells[cell] for cell in range(CELLS)),
     )
+
+
+def _leases(share: Share, tasks: float) -> int:
+    if not tasks:
+        return 0
+    gap, lease = share.open / tasks, lease_for(share.poll)
+    if gap > lease * 5 / 6:
+        return round(2 * tasks + min(tasks, share.open / CLOCK))
+    renewals = share.open / (gap * ceil(lease / 2 / gap))
+    return ceil(renewals + min(renewals, share.open / CLOCK))
 
 
 def _windows_first(share: Share) -> tuple[bool, str]:

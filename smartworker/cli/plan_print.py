@@ -92,6 +92,7 @@ def _cost(forecast: Forecast) -> Table:
         table.add_row(
             f"{forecast.tasks:,} tasks", each, "", f"{forecast.task_commands:,}"
         )
+        table.add_row("leases", "while busy", "", f"{forecast.lease_commands:,}")
     table.add_section()
     table.add_row("total", "", "", f"{forecast.commands:,}")
     return table

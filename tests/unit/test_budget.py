@@ -1,6 +1,7 @@
 """The forecast: what a plan costs."""
 
 from datetime import UTC, date, datetime, timedelta
+from math import ceil
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -68,7 +69,20 @@ def test_tasks_cost_four_and_starts_fifteen() -> None:
     forecast = days(plan(), "2026-11-21", workers=2, tasks=100, starts=2)
     assert forecast.polls == sum(forecast.cells) == 804
     assert forecast.task_commands == 400
-    assert forecast.commands == 804 + 400 + 30
+    # 14.4 minutes apart: each takes a lease and drops it, and asks the clock hourly.
+    assert forecast.lease_commands == 2 * 100 + 24
+    assert forecast.commands == 804 + 400 + 224 + 30
+
+
+def test_leases_cost_little_while_work_never_stops() -> None:
+    """A task each minute: a renewal each 3 minutes in the window, each 8 outside."""
+    forecast = days(plan(), "2026-11-21", tasks=1440)
+    assert forecast.lease_commands == 3 * 20 + 3 + ceil(21 * 60 / 8) + 21
+
+
+def test_no_task_takes_no_lease() -> None:
+    """An idle day costs its polls and nothing else."""
+    assert days(plan(), "2026-11-21").lease_commands == 0
 
 
 def test_the_price_is_that_of_the_published_list() -> None:

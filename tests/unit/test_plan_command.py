@@ -125,7 +125,7 @@ def test_workers_poll_each_and_tasks_come_daily() -> None:
         *("--workers", "2", "--tasks", "10"),
     )
     assert (answer["polls"], answer["tasks"]) == (1608, 20)
-    assert answer["commands"] == 1608 + 80
+    assert answer["commands"] == 1608 + 80 + 60  # each with a lease of its own
 
 
 def test_simulate_for_a_person() -> None:
@@ -133,20 +133,21 @@ def test_simulate_for_a_person() -> None:
     assert lines("simulate", "--from", "2026-11-01", "--tasks", "10") == [
         "Sun 01 Nov 2026, 25 hours in America/New_York",
         "",
-        "Window        Poll        Open   Commands",
-        "─────────────────────────────────────────",
-        "20:00-23:00   every 30s     3h        360",
-        "otherwise     every 30m    22h         44",
-        "10 tasks      4 each                   40",
+        "Window        Poll         Open   Commands",
+        "──────────────────────────────────────────",
+        "20:00-23:00   every 30s      3h        360",
+        "otherwise     every 30m     22h         44",
+        "10 tasks      4 each                    40",
+        "leases        while busy                30",
         "",
-        "total                                 444",
+        "total                                  474",
         "",
         "00    03    06    09    12    15    18    21    24",
         "░░▒▒░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░██████░░",
         "░ 1   ▒ 2   █ 60 polls per half hour",
         "",
-        "444 commands are 0.09 % of the month's 500,000, or $0.0009 pay as you go.",
-        "30 days at this rate: 12,787 commands, 2.6 %.",
+        "474 commands are 0.09 % of the month's 500,000, or $0.0009 pay as you go.",
+        "30 days at this rate: 13,651 commands, 2.7 %.",
         "Each start of a worker adds at most 15.",
     ]
 
