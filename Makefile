@@ -2,13 +2,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.smartworker-ready
 
-.PHONY: run test lint setup
+.PHONY: run test test-faults lint setup
 
 run: $(READY)
 	@exec $(BIN)/smartworker dev
 
 test: lint
 	$(BIN)/pytest
+
+# The whole fault matrix: processes, servers and connections that end at the wrong time.
+test-faults: $(READY)
+	$(BIN)/pytest -m "full or not full" tests/faults
 
 lint: $(READY)
 	$(BIN)/ruff check

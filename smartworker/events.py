@@ -77,6 +77,21 @@ EVENTS = {
             "Messages taken and not started went back to their queue.",
         ),
         Event(
+            "result_lost",
+            ("task_id", "error"),
+            "No result store took a result; a late-ack task will run again.",
+        ),
+        Event(
+            "tls_unverified",
+            ("setting",),
+            "The server's certificate is not verified, as the setting says.",
+        ),
+        Event(
+            "server_risk",
+            ("risk", "advice"),
+            "The server is set up to lose tasks; said at the start.",
+        ),
+        Event(
             "message_dead",
             ("queue", "reason", "detail", "attempts", "task_id", "task"),
             "A message went to the dead letters: nobody could or may run it.",
@@ -108,8 +123,8 @@ EVENTS = {
         ),
         Event(
             "shutdown_cut_short",
-            ("seconds",),
-            "The server stayed silent while the worker stopped; it left at once.",
+            ("reason",),
+            "The worker left at once; what it held comes back.",
         ),
         Event(
             "give_back_failed",

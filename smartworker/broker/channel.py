@@ -278,9 +278,10 @@ class Channel(stock.Channel):
     def ring(self, queue_key: str, count: int) -> None:
         """Tell the workers of a push that the server does not tell of.
 
-        A bell is a hint: that it is lost is no error of the publisher.
+        A bell is a hint: that it is lost or refused is no error of the publisher, who
+        would send the message a second time.
         """
-        with suppress(*LOST), because("publish"):
+        with suppress(*LOST, RedisError), because("publish"):
             self.connection.plain_client(self).publish(keys.bell(queue_key), count)
 
     # -- declaring ---------------------------------------------------------------

@@ -231,8 +231,11 @@ class Courier:
     def _deliver(self, arrived: list[tuple[Source, Delivery]]) -> None:
         """Hand over what has come; a solo pool runs each message while it is here.
 
-        So the worker may be told to stop in between: the rest goes back then.
+        So the worker may be told to stop in between, and the rest goes back then; and
+        what is done is acknowledged before the next one runs.
         """
+        if not arrived:
+            return
         self._arriving = [found for source, found in arrived if source.keep]
 
         def pass_on(pair: tuple[Source, Delivery]) -> None:
@@ -243,6 +246,8 @@ class Courier:
                 self.hand_over(source, found)
             else:
                 self._return(found)
+            if self._finished and self._arriving:
+                self._settle(self._exchange([]), [])
 
         _all(pass_on, arrived)
 

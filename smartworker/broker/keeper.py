@@ -38,7 +38,9 @@ class Keeper:
     def wake(self) -> None:
         """There is something to keep alive."""
         with self._lock:
-            if self._thread is None and not self._closed:
+            # A thread that died of an error must not count as one for ever.
+            alive = self._thread is not None and self._thread.is_alive()
+            if not (alive or self._closed):
                 self._woken.clear()
                 self._thread = threading.Thread(
                     target=self._run, name="smartworker-lease", daemon=True

@@ -5,22 +5,38 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from smartworker.clock import Clock
+
 
 class Alarm:
-    """One timer that is set again and again; without a loop it never rings."""
+    """One timer that is set again and again; without a loop it never rings.
 
-    def __init__(self, ring: Callable[[], None]) -> None:
+    It may ring too early: a timer that is armed stays, for the hub keeps each cancelled
+    one until it would have been due. Whoever is woken looks, and sets it again.
+    """
+
+    def __init__(self, ring: Callable[[], None], clock: Clock) -> None:
         self.loop: Loop | None = None
         self._ring = ring
-        self._cancel: Callable[[], None] | None = None
+        self._clock = clock
+        self._due: float | None = None
+        self._cancel: Callable[[], None] = _nothing
 
     def set(self, seconds: float | None) -> None:
-        """Ring in so many seconds, and not when it was set to before; None: never."""
-        if self._cancel is not None:
+        """Ring in so many seconds at the latest; None: not any more."""
+        if seconds is None:
             self._cancel()
-            self._cancel = None
-        if self.loop is not None and seconds is not None:
-            self._cancel = self.loop.later(seconds, self._ring)
+            self._due = None
+            return
+        due = self._clock.monotonic() + seconds
+        if self.loop is not None and (self._due is None or due < self._due):
+            self._cancel()
+            self._due = due
+            self._cancel = self.loop.later(seconds, self._rang)
+
+    def _rang(self) -> None:
+        self._due = None
+        self._ring()
 
 
 class Loop:
@@ -71,3 +87,7 @@ class Loop:
             while self._reader.recv(4096):
                 pass
         self._on_wake()
+
+
+def _nothing() -> None:
+    """What cancelling does before anything was armed."""

@@ -61,8 +61,8 @@ class Poller:
         self._channels: list[Any] = []
         self._loop: Loop | None = None
         self._custody: Custody | None = None
-        self._next_poll = Alarm(self._on_timer)
-        self._next_chores = Alarm(self._on_chores)
+        self._next_poll = Alarm(self._on_timer, clock)
+        self._next_chores = Alarm(self._on_chores, clock)
         self._healer = Healer(clock, self._heal, lambda: self.pace.interval)
         self._changed = True
         self._closed = False

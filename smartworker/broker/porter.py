@@ -1,5 +1,6 @@
 """The porter: keeps the doorbell's subscription, and tells what was heard."""
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -31,7 +32,10 @@ class Porter:
         pool = self._transport.pool_for(channel)
         self.doorbell.subscribe(pool, self.hearing.channels(queue_keys), topics)
         if self.loop and self.doorbell.connected and self._watched is None:
-            self._watched = self.doorbell.fileno()
+            # A descriptor of our own: redis-py closes its one when the connection
+            # breaks, and if a pool process was forked since, it holds the socket open:
+            # the loop would hear of it for ever under a number that means another.
+            self._watched = os.dup(self.doorbell.fileno())
             self.loop.watch(self._watched, self._on_ring)
 
     def find_mode(self, channel: Any) -> None:
@@ -49,8 +53,10 @@ class Porter:
 
     def hang_up(self) -> None:
         """Close the subscription. Costs no command."""
-        if self._watched is not None and self.loop is not None:
-            self.loop.unwatch(self._watched)
-        self._watched = None
+        watched, self._watched = self._watched, None
+        if watched is not None:
+            if self.loop is not None:
+                self.loop.unwatch(watched)
+            os.close(watched)
         with suppress(OSError):
             self.doorbell.close()

@@ -121,10 +121,10 @@ def revived(letter: DeadLetter, now: datetime, *, forced: bool = False) -> bytes
 def _refuse_loop(letter: DeadLetter, last: dict[str, Any], now: datetime) -> None:
     requeued = datetime.fromisoformat(last["requeued"])
     if now - requeued < LOOP_GUARD:
-        minutes = int((now - requeued).total_seconds() // 60)
         raise RequeueLoop(
-            f"Dead letter {letter.id} was requeued {minutes} minutes ago and died "
-            f"again ({letter.facts.reason}): mend the cause, or use --force."
+            f"Dead letter {letter.id} was requeued less than an hour ago, at "
+            f"{requeued.isoformat(timespec='seconds')}, and died again "
+            f"({letter.facts.reason}): mend the cause, or use --force."
         )
 
 

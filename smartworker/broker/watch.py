@@ -5,6 +5,8 @@ along with the queues, in the same command. Only when they are there is a look w
 one more.
 """
 
+from contextlib import suppress
+
 from smartworker.broker.adoption import Adopter
 from smartworker.broker.lease import Lease
 from smartworker.broker.rescue import Rescuer
@@ -91,10 +93,12 @@ class Watch:
         server = self._lease.server_ms()
         alive = []
         for name, end in foreign.items():
-            if end <= server:
-                end = self._rescuer.rescue(name).lease_ms
-            if end:
-                alive.append(end)
+            # What somebody else has put there is none of our business.
+            with suppress(ValueError):
+                if end <= server:
+                    end = self._rescuer.rescue(name).lease_ms
+                if end:
+                    alive.append(end)
         if alive:
             self.due = now + max(min(alive) - server, 0) / 1000 + MARGIN
 

@@ -15,6 +15,9 @@ COMMANDS = {
     "windows": "smartworker.cli.plan:windows",
     "simulate": "smartworker.cli.plan:simulate",
     "status": "smartworker.cli.status:status",
+    "dead": "smartworker.cli.dead:dead",
+    "rescue": "smartworker.cli.rescue:rescue",
+    "doctor": "smartworker.cli.doctor:doctor",
 }
 
 

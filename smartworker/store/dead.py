@@ -6,7 +6,7 @@ raw bytes. Bounded in number and age.
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -76,6 +76,11 @@ class DeadLetters:
         self.client = client
         self.key = prefix + keys.DEAD
 
+    def count(self) -> int:
+        """How many there are. 1 command."""
+        with because("dead"):
+            return int(self.client.xlen(self.key))
+
     def all(self) -> Iterator[DeadLetter]:
         """Every dead letter, oldest first. 1 command per 100."""
         start = "-"
@@ -133,10 +138,24 @@ class DeadLetters:
 
 
 def _letter(row: Any) -> DeadLetter:
-    letter_id, fields = row
-    return DeadLetter(
-        letter_id.decode(), fields[b"raw"], Facts(**json.loads(fields[b"facts"]))
-    )
+    letter_id, entry = row
+    facts = _facts(entry.get(b"facts", b""))
+    return DeadLetter(letter_id.decode(), entry.get(b"raw", b""), facts)
+
+
+def _facts(text: bytes) -> Facts:
+    """The facts as far as they can be read: another release may know others."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        return Facts(queue="", reason="unknown")
+    known = {name: found[name] for name in _FACTS if name in found}
+    return Facts(**{"queue": "", "reason": "unknown", **known})
+
+
+_FACTS = [entry.name for entry in fields(Facts)]
 
 
 def _check(letter_id: str) -> None:

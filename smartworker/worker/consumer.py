@@ -5,11 +5,14 @@ from contextlib import suppress
 from typing import Any
 
 from celery import signals
+from celery.concurrency.solo import TaskPool as SoloPool
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from smartworker.broker.channel import Channel
 from smartworker.broker.returns import INVALID, UNDECODABLE
 
+CELERYS_REQUEST = "celery.worker.request:Request"
+OUR_REQUEST = "smartworker.worker.request:Request"
 #: What a message can make Celery raise that is none of its own errors.
 _ITS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -56,6 +59,19 @@ class Consumer(CeleryConsumer):
         # back when the process ends.
         with suppress(NotImplementedError):
             super().cancel_active_requests()
+
+    def update_strategies(self) -> None:
+        """Before Celery makes a class of requests for each task."""
+        for task in self.app.tasks.values():
+            if task.Request == CELERYS_REQUEST:
+                task.Request = OUR_REQUEST
+        super().update_strategies()
+
+    def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Say at once what a solo pool has done: the loop stands still meanwhile."""
+        if isinstance(self.pool, SoloPool):
+            return p(*args, **kwargs)
+        return super().call_soon_ack(p, *args, **kwargs)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
         """The callback for messages; one that makes Celery stumble ends no worker."""

@@ -11,6 +11,7 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.objects import cached_property
 
 from smartworker.broker.channel import OUR_MARK
+from smartworker.broker.doorbell import ANSWER_WITHIN
 from smartworker.clock import system_clock
 from smartworker.logs import get_logger
 from smartworker.store import keys, notifications
@@ -108,7 +109,10 @@ class Waiter(ResultConsumer):
             self._pubsub.subscribe(*wanted)
             missing = len(wanted)
             while missing:
-                kind, channel, data = self._pubsub.parse_response(block=True)
+                answer = self._pubsub.parse_response(block=False, timeout=ANSWER_WITHIN)
+                if answer is None:
+                    raise ConnectionError("the subscription is not confirmed")
+                kind, channel, data = answer
                 if bytes_to_str(kind) == "subscribe":
                     missing -= 1
                 elif data == STORED:

@@ -90,7 +90,18 @@ OVERRIDES: dict[str, str | None] = {
     "celery.apps.worker:Worker.on_before_init": "(self, quiet=False, **kwargs)",
     "celery.worker.worker:WorkController.prepare_args": "(self, **kwargs)",
     "celery.worker.worker:WorkController._process_task": "(self, req)",
+    # smartworker/worker/request.py
+    "celery.worker.request:Request.on_failure": (
+        "(self, exc_info, send_failed_event=True, return_ok=False)"
+    ),
+    "celery.worker.request:Request.on_success": (
+        "(self, failed__retval__runtime, **kwargs)"
+    ),
     # smartworker/worker/consumer.py
+    "celery.worker.consumer.consumer:Consumer.call_soon_ack": (
+        "(self, p, *args, **kwargs)"
+    ),
+    "celery.worker.consumer.consumer:Consumer.update_strategies": "(self)",
     "celery.worker.consumer.consumer:Consumer.cancel_active_requests": "(self)",
     "celery.worker.consumer.consumer:Consumer.create_task_handler": (
         "(self, promise=<class 'vine.promises.promise'>)"

@@ -1,0 +1,96 @@
+"""The connection of commands that work on the broker of an app themselves."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from smartworker.cli.run import READY_MADE
+from smartworker.errors import BrokerRefused, SettingsError, SmartworkerError
+from smartworker.store.client import RedisError, ResponseError, explain
+from smartworker.store.refusals import DENIED, OTHER, classify
+
+#: For each command that works on a broker.
+EXIT_STATUSES = "69 Redis cannot be reached, 78 a setting is wrong or Redis refused it"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """An app, a channel to its broker, and a plain client on the same sockets."""
+
+    app: Any
+    channel: Any
+    client: Any
+
+    @property
+    def prefix(self) -> str:
+        """What stands in front of all keys."""
+        return str(self.channel.global_keyprefix)
+
+
+def app_option(command: Callable[..., None]) -> Callable[..., None]:
+    """The option that names another app than the ready-made one."""
+    return click.option(
+        "-A",
+        "--app",
+        "app_name",
+        default=READY_MADE,
+        metavar="MODULE:APP",
+        help="The Celery app whose broker it is; default the ready-made one.",
+    )(command)
+
+
+def load(app_name: str) -> Any:
+    """The app with its configuration complete. Raises SettingsError."""
+    from celery import Celery
+    from celery.app.utils import find_app
+
+    from smartworker.worker.configuration import complete
+
+    try:
+        app = find_app(app_name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(
+            f"There is no Celery app at {app_name!r}: {error}."
+        ) from error
+    if not isinstance(app, Celery) or getattr(app, "smartworker", None) is None:
+        raise SettingsError(
+            f"{app_name!r} is no smartworker: call smartworker.setup(app) where it is "
+            "made."
+        )
+    complete(app)
+    return app
+
+
+@contextmanager
+def opened(app_name: str, *, any_server: bool = False) -> Iterator[Broker]:
+    """A connection to the broker of an app; errors of the server become sentences.
+
+    `any_server`: even one that is too old for us. 3 commands, none billed.
+    """
+    from smartworker.worker.program import check_broker, reach_broker
+
+    # What is done is printed; the lines of a worker would say it once more.
+    logging.getLogger("smartworker").addHandler(logging.NullHandler())
+    app = load(app_name)
+    (reach_broker if any_server else check_broker)(app)
+    connection = app.connection_for_write()
+    try:
+        channel = connection.channel()
+        yield Broker(app, channel, connection.transport.plain_client(channel))
+    except RedisError as error:
+        raise refused(connection.as_uri(), error) from error
+    finally:
+        connection.release()
+
+
+def refused(url: str, error: RedisError) -> SmartworkerError:
+    """The sentence for an error of the server while we work."""
+    refusal = classify(error)
+    if not isinstance(error, ResponseError) or refusal not in (DENIED, OTHER):
+        return explain(url, error)
+    advice = f": {refusal.advice}" if refusal is DENIED else ""
+    return BrokerRefused(f"Redis refused a command ({str(error).rstrip('.')}){advice}.")
