@@ -39,6 +39,9 @@ PLAN = [
     if not line.startswith(("smartworker web", "smartworker work"))
 ]
 
+#: Each with the exit status on a healthy server that writes nothing to its disk.
+CARE = {"smartworker doctor": 3, "smartworker dead list": 0, "smartworker rescue": 0}
+
 
 def test_every_command_has_its_test():
     """A command that is added to the README must be run below."""
@@ -49,7 +52,8 @@ def test_every_command_has_its_test():
         "smartworker web",
         "smartworker worker --loglevel info",
     ]
-    assert sorted(COMMANDS) == sorted([*OURSELVES, *PLAN, *tried, *shop, *live])
+    known = [*OURSELVES, *PLAN, *CARE, *tried, *shop, *live]
+    assert sorted(COMMANDS) == sorted(known)
     assert {kind for kind, _ in BLOCKS} == {"console", "python"}
 
 
@@ -61,6 +65,14 @@ def test_the_plan_commands_answer(command, tmp_path):
     assert "30" in done.stdout
     if "--json" in command:
         assert json.loads(done.stdout)["poll_seconds"] == 1800
+
+
+@pytest.mark.parametrize(("command", "status"), CARE.items())
+def test_what_helps_when_something_goes_wrong(command, status, tmp_path, redis_url):
+    """They answer in words; `doctor` finds that nothing survives a restart."""
+    done = run(command, tmp_path, REDIS_URL=redis_url)
+    assert done.returncode == status, done.stderr
+    assert done.stdout.strip()
 
 
 def test_the_snippet_is_a_working_worker(tmp_path, redis_url):
