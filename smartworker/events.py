@@ -112,6 +112,11 @@ EVENTS = {
             "A worker died; what it held went back to its queue, or to the dead.",
         ),
         Event(
+            "rescue_refused",
+            ("list", "error"),
+            "The server refuses to move what a dead worker held; it is tried again.",
+        ),
+        Event(
             "stock_messages_adopted",
             ("count",),
             "What a dead worker without smartworker held went back to its queues.",

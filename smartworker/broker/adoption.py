@@ -55,7 +55,8 @@ class Adopter:
             tags = self.client.zrangebyscore(
                 self.index_key, "-inf", oldest, start=0, num=MOST
             )
-            adopted = sum(self._adopt(tag, oldest) for tag in tags)
+            # The newest first: the oldest ends up where it is taken first.
+            adopted = sum(self._adopt(tag, oldest) for tag in reversed(tags))
         if adopted:
             log.warning("stock_messages_adopted", count=adopted)
         return adopted

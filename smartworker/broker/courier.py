@@ -69,6 +69,9 @@ class Courier:
         self.misled = 0
         #: Called when a message has died.
         self.on_death: Callable[[Facts], None] = tell_dead
+        #: Called when messages have come, before anybody works on them: their lease
+        #: must be renewed from now on, and a solo pool comes back only when it is done.
+        self.on_hold: Callable[[], None] = _nothing
         #: False once the worker stops: only acknowledgements travel then.
         self.taking = True
         self.max_deliveries = max_deliveries
@@ -161,6 +164,8 @@ class Courier:
 
     def adopt(self, deliveries: Sequence[Delivery]) -> None:
         """Hand over messages that are in flight already."""
+        if deliveries:
+            self.on_hold()
         by_key = {source.queue_key: source for source in self._sources()}
         _all(
             lambda found: self.hand_over(by_key.get(found.queue_key), found),
@@ -206,6 +211,7 @@ class Courier:
             exchange = self.queues.exchange(tuple(self._finished), takes, leases)
         except LOST:
             self._doubtful |= kept
+            self.on_hold()
             self._sent_twice.update(self._finished)
             raise
         if leases and exchange.leased:
@@ -237,6 +243,8 @@ class Courier:
         if not arrived:
             return
         self._arriving = [found for source, found in arrived if source.keep]
+        if self._arriving:
+            self.on_hold()
 
         def pass_on(pair: tuple[Source, Delivery]) -> None:
             source, found = pair
@@ -276,6 +284,10 @@ class Courier:
     def _return(self, delivery: Delivery) -> None:
         back = Move(delivery.raw, "front", delivery.raw)
         self._leaving.append((delivery, Verdict(back)))
+
+
+def _nothing() -> None:
+    """Nobody keeps anything alive."""
 
 
 def _by_consumer(

@@ -67,6 +67,7 @@ class Custody:
             max_deliveries,
         )
         self.courier.on_death = self._died
+        self.courier.on_hold = self._keeper.wake
         #: Called with the facts of each message that died.
         self.on_death: Callable[[Facts], None] = _nothing
         # The server fell silent while the worker stops: one time-out is enough.
@@ -94,11 +95,6 @@ class Custody:
                 times=verdict.attempts,
             )
         self.strangers.hold(delivery, verdict, seconds)
-
-    def keep(self) -> None:
-        """Something may have come: let it be kept alive."""
-        if self.queue_keys():
-            self._keeper.wake()
 
     # -- what is due now and then ------------------------------------------------------
 

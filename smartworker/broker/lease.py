@@ -98,9 +98,9 @@ class Lease:
             self._ends.clear()
             self._server = None
 
-    def owns(self, inflight_key: str) -> bool:
-        """Whether an in-flight list is one of this worker's."""
-        return inflight_key.startswith(self._list(""))
+    def holds(self, inflight_key: str) -> bool:
+        """Whether messages in an in-flight list are held by this worker now."""
+        return inflight_key in {self._list(key) for key in self._held()}
 
     @property
     def known(self) -> bool:

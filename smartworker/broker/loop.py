@@ -22,6 +22,11 @@ class Alarm:
         self._due: float | None = None
         self._cancel: Callable[[], None] = _nothing
 
+    @property
+    def armed(self) -> bool:
+        """Whether it will ring."""
+        return self._due is not None
+
     def set(self, seconds: float | None) -> None:
         """Ring in so many seconds at the latest; None: not any more."""
         if seconds is None:

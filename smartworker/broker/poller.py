@@ -104,6 +104,7 @@ class Poller:
     def hold_back(self, delivery: Delivery) -> None:
         """A held message waits for a worker that knows its task."""
         self.custody.hold_back(delivery)
+        self._next_chores.set(self.custody.chores_in())
         self._soon()
 
     def _soon(self) -> None:
@@ -168,12 +169,12 @@ class Poller:
             self._next_poll.set(self.pace.left())
 
     def set_lease(self, seconds: float) -> None:
-        """Hold messages for so long without a sign of life, from the next one on."""
+        """Hold messages for so long without a sign of life."""
         self.custody.lease.length = seconds
 
     @property
     def outage(self) -> Outage | None:
-        """The trouble that goes on now, if there is any."""
+        """The trouble that goes on now."""
         return self._healer.outage
 
     @property
@@ -296,8 +297,8 @@ class Poller:
                 # What was just taken has rung, and a queue that ran empty said so.
                 self._hear()
         finally:
-            self.custody.keep()
-            self._next_chores.set(self.custody.chores_in())
+            if not self._next_chores.armed:
+                self._next_chores.set(self.custody.chores_in())
         if self.courier.misled != misled:
             self.hearing.came_too_late()
         if self.courier.brought != brought:
@@ -352,7 +353,9 @@ class Poller:
         """Whether a queue holds messages; looks after dead workers on the way."""
         watch = self.custody.watch
         found = self.courier.queues.waiting([*keys, *watch.keys()])
-        return found > watch.explain(found)
+        found -= watch.explain(found)
+        self._next_chores.set(self.custody.chores_in())
+        return found > 0
 
     def _check_answer(self, question: int) -> None:
         self._hear()
@@ -384,7 +387,7 @@ class Poller:
         # Look again: what was refused counts as empty, and no poll is armed.
         self._changed = True
         self._prepare()
-        found = self.courier.missing(self.held())
+        found = self.courier.missing([*self.held(), *self.custody.strangers.held()])
         self.courier.adopt(found)
         self._bring()
         return len(found)

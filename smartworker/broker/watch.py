@@ -11,7 +11,12 @@ from smartworker.broker.adoption import Adopter
 from smartworker.broker.lease import Lease
 from smartworker.broker.rescue import Rescuer
 from smartworker.clock import Clock
+from smartworker.logs import get_logger
+from smartworker.store.client import ResponseError
 from smartworker.store.leases import Leases
+from smartworker.store.refusals import DENIED, OTHER, classify
+
+log = get_logger(__name__)
 
 #: Seconds after the end of a lease before somebody looks: its owner's clock and ours
 #: may differ a little, and so may the way to the server.
@@ -67,8 +72,10 @@ class Watch:
             explained = self._adopt()
             self._first = False
         ends = self._leases.read()
+        # A list of our own that we hold nothing in is nobody's: its lease was forgotten
+        # in an outage, and would cost a command with each poll for ever.
         foreign = {
-            name: end for name, end in ends.items() if not self._lease.owns(name)
+            name: end for name, end in ends.items() if not self._lease.holds(name)
         }
         self.due = None
         if foreign:
@@ -96,11 +103,22 @@ class Watch:
             # What somebody else has put there is none of our business.
             with suppress(ValueError):
                 if end <= server:
-                    end = self._rescuer.rescue(name).lease_ms
+                    end = self._rescue(name, server)
                 if end:
                     alive.append(end)
         if alive:
             self.due = now + max(min(alive) - server, 0) / 1000 + MARGIN
+
+    def _rescue(self, name: str, server: int) -> int:
+        """Until when it is left alone: 0 if it is gone."""
+        try:
+            return self._rescuer.rescue(name).lease_ms
+        except ResponseError as error:
+            if classify(error) not in (OTHER, DENIED):
+                raise
+            # One bad list must not keep us from all the queues.
+            log.warning("rescue_refused", list=name, error=str(error)[:200])
+            return server + int(1000 * self._lease.length)
 
     def _adopt(self) -> int:
         """Whether the poll found what stock workers hold; brings back what is old."""

@@ -349,13 +349,16 @@ def test_what_was_forgotten_is_written_anew(rig: Rig) -> None:
 # -- names -----------------------------------------------------------------------------
 
 
-def test_our_own_lists_are_known_by_their_name(rig: Rig) -> None:
-    """Of no other worker, were its name the beginning of ours."""
-    assert rig.lease.owns(CELERY)
-    assert rig.lease.owns("smartworker:inflight:w1:celery\x06\x163")
-    assert not rig.lease.owns("smartworker:inflight:w10:celery")
-    assert not rig.lease.owns("smartworker:inflight:w:celery")
-    assert not rig.lease.owns("app:" + CELERY)
+def test_what_is_held_is_known_by_its_name(rig: Rig) -> None:
+    """Of no other worker, were its name the beginning of ours, and only while held."""
+    rig.held = {"celery", "mail\x06\x163"}
+    assert rig.lease.holds(CELERY)
+    assert rig.lease.holds("smartworker:inflight:w1:mail\x06\x163")
+    assert not rig.lease.holds(MAIL)
+    assert not rig.lease.holds("smartworker:inflight:w10:celery")
+    assert not rig.lease.holds("app:" + CELERY)
+    rig.held = set()
+    assert not rig.lease.holds(CELERY)
 
 
 def test_the_prefix_stands_before_our_names_too(client: Any, observer: Any) -> None:
@@ -365,8 +368,8 @@ def test_the_prefix_stands_before_our_names_too(client: Any, observer: Any) -> N
     prefixed.lease.beat()
     name = "app:smartworker:inflight:w1:app:celery"
     assert observer.zrange("app:smartworker:leases", 0, -1) == [name.encode()]
-    assert prefixed.lease.owns(name)
-    assert not prefixed.lease.owns(CELERY)
+    assert prefixed.lease.holds(name)
+    assert not prefixed.lease.holds(CELERY)
 
 
 @pytest.fixture

@@ -213,7 +213,6 @@ class Worker:
                 act()
             except redis.ConnectionError:
                 self.away = True
-            self.custody.keep()
 
     def take(self, queue: str, count: int, cut: int | None) -> None:
         """Take up to so many messages."""

@@ -1,4 +1,4 @@
-"""The watch: what an idle look costs, and that the dead are found and the living left."""
+"""The watch: what a look costs, and that the dead are found and the living left be."""
 
 import json
 import logging
@@ -160,14 +160,39 @@ def test_our_own_lease_costs_nothing(rig: Rig) -> None:
     assert rig.watch.left() is None
 
 
-def test_our_own_lease_is_not_ours_to_rescue(rig: Rig) -> None:
-    """Not even when it has ended: the loop may have been blocked."""
+def test_what_we_hold_is_not_rescued(rig: Rig) -> None:
+    """Not even when the lease has ended: the loop may have been blocked."""
     rig.started().own()
     rig.holds(OWN, -1, raw(1))
     assert rig.watch.look() == 1
     assert rig.cost() == READ
     assert rig.watch.left() is None
     assert rig.observer.lrange(OWN, 0, -1) == [raw(1)]
+
+
+def test_a_lease_that_we_forgot_is_taken_away(rig: Rig) -> None:
+    """After an outage nobody else may live to do it: no poll costs more for ever."""
+    rig.started().own()
+    rig.held = set()
+    rig.lease.forget()
+    assert rig.watch.explain(1) == 1
+    assert rig.cost() == {**READ, "time": 1}
+    assert rig.watch.explain(1) == 1
+    assert rig.cost() == {}
+    assert rig.watch.left() == pytest.approx(DEFAULT_LENGTH + MARGIN, abs=2)
+    rig.clock.advance(DEFAULT_LENGTH + MARGIN)
+    rig.holds(OWN, -1)
+    assert rig.watch.look() == 1
+    assert rig.observer.keys() == []
+    assert rig.watch.left() is None
+
+
+def test_what_lies_in_our_list_and_is_not_held_comes_back(rig: Rig) -> None:
+    """It could not be given back; once the lease has ended it is like a dead one's."""
+    rig.started().holds(OWN, -1, raw(1))
+    rig.watch.look()
+    assert numbers(rig.observer.lrange(KEY, 0, -1)) == [1]
+    assert rig.observer.keys() == [KEY.encode()]
 
 
 # -- the living ------------------------------------------------------------------------
@@ -203,6 +228,7 @@ def test_a_lease_that_is_renewed_is_looked_at_again(rig: Rig) -> None:
     for _ in range(3):
         rig.clock.advance(100 + MARGIN)
         assert rig.watch.left() == pytest.approx(0, abs=2)
+        # Our reckoning of the server's clock went on with our own.
         rig.holds(FOREIGN, rig.clock.monotonic() - 1000 + 100)
         assert rig.watch.look() == 1
         assert rig.cost() == READ
@@ -307,6 +333,40 @@ def test_what_is_no_list_of_ours_stops_nobody(rig: Rig) -> None:
     assert numbers(rig.observer.lrange(KEY, 0, -1)) == [1]
 
 
+def test_a_list_that_cannot_be_moved_stops_nobody(
+    rig: Rig, lines: Callable[[str], list[Any]]
+) -> None:
+    """Its queue is no list: said, tried again in a while, and the rest is rescued."""
+    rig.observer.set("mail", "a string")
+    rig.started().holds("smartworker:inflight:w0:mail", -1, raw(2))
+    rig.holds(FOREIGN, -1, raw(1))
+    assert rig.watch.explain(2) == 1
+    assert numbers(rig.observer.lrange(KEY, 0, -1)) == [1]
+    assert rig.observer.lrange("smartworker:inflight:w0:mail", 0, -1) == [raw(2)]
+    (line,) = lines("rescue_refused")
+    assert line["list"] == "smartworker:inflight:w0:mail"
+    assert "WRONGTYPE" in line["error"]
+    assert rig.watch.left() == DEFAULT_LENGTH + MARGIN
+    rig.observer.delete("mail")
+    rig.watch.look()
+    assert numbers(rig.observer.lrange("mail", 0, -1)) == [2]
+
+
+def test_a_full_server_is_trouble_of_its_own(rig: Rig) -> None:
+    """Raised, for the pauses of that trouble; the rescue follows when it is over."""
+    rig.started().holds(FOREIGN, -1, raw(1))
+    rig.observer.config_set("maxmemory-policy", "noeviction")
+    rig.observer.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            rig.watch.look()
+    finally:
+        rig.observer.config_set("maxmemory", 0)
+    assert rig.observer.lrange(FOREIGN, 0, -1) == [raw(1)]
+    assert rig.watch.look() == 1
+    assert numbers(rig.observer.lrange(KEY, 0, -1)) == [1]
+
+
 # -- after an outage -------------------------------------------------------------------
 
 
@@ -350,7 +410,7 @@ def test_the_first_look_counts_both(rig: Rig) -> None:
 
 
 def test_the_first_look_adopts(rig: Rig, lines: Callable[[str], list[Any]]) -> None:
-    """What a stock worker has held for longer than its visibility timeout comes back."""
+    """What a stock worker has held for too long comes back."""
     rig.observer.zadd("unacked_index", {"a-tag": 1})
     rig.observer.hset("unacked", "a-tag", json.dumps([json.loads(raw(1)), "", KEY]))
     assert rig.watch.explain(1) == 1
