@@ -127,6 +127,11 @@ EVENTS = {
             "The server did not take the sign of life; it is sent again.",
         ),
         Event(
+            "bindings_not_written",
+            ("error",),
+            "The server did not take the bindings of a queue that is being closed.",
+        ),
+        Event(
             "shutdown_cut_short",
             ("reason",),
             "The worker left at once; what it held comes back.",

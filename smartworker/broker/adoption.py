@@ -17,6 +17,7 @@ from smartworker.logs import get_logger
 from smartworker.store import keys
 from smartworker.store.dead import Facts
 from smartworker.store.meter import because
+from smartworker.store.queues import takes_messages
 
 log = get_logger(__name__)
 
@@ -49,7 +50,7 @@ class Adopter:
             return bool(self.client.exists(self.index_key))
 
     def adopt(self, now_ms: int) -> int:
-        """How many messages were brought back. 1 command, and 8 per message."""
+        """How many messages were brought back. 1 command, and 9 per message."""
         oldest = now_ms / 1000 - float(self.channel.visibility_timeout)
         with because("rescue"):
             tags = self.client.zrangebyscore(
@@ -109,4 +110,8 @@ class Adopter:
         if not queue_keys:
             detail = f"no queue is bound to {exchange!r} for {routing_key!r}"
             return dead(raw, "", UNROUTABLE, detail), []
+        for key in queue_keys:
+            if not takes_messages(self.client, key):
+                # EXEC would go on after the push has failed, and drop the message.
+                return dead(raw, key, UNROUTABLE, f"{key!r} is no queue"), []
         return again(raw, queue_keys[0], self.max_deliveries), queue_keys

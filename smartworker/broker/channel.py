@@ -387,6 +387,5 @@ class Channel(stock.Channel):
             try:
                 self._write_bindings()
             except (*LOST, RedisError) as error:
-                log.error("give_back_failed", count=len(self._held), error=str(error))
-                self._held.clear()
+                log.warning("bindings_not_written", error=str(error)[:200])
         super().close()

@@ -179,6 +179,12 @@ class Courier:
         for key, count in Counter(d.queue_key for d in deliveries).items():
             log.info("messages_given_back", queue=key, count=count)
 
+    def try_again(self, deliveries: Iterable[Delivery]) -> None:
+        """These did not go back, or nobody knows it: again with the next round."""
+        for delivery in deliveries:
+            self._sent_twice.add(delivery)
+            self._return(delivery)
+
     def take_one(self, source: Source) -> Delivery | None:
         """One message of one source, or None. 1 command."""
         self.flush()
@@ -283,7 +289,8 @@ class Courier:
 
     def _return(self, delivery: Delivery) -> None:
         back = Move(delivery.raw, "front", delivery.raw)
-        self._leaving.append((delivery, Verdict(back)))
+        # The last one first: each goes in front of those before it.
+        self._leaving.insert(0, (delivery, Verdict(back)))
 
 
 def _nothing() -> None:

@@ -72,8 +72,6 @@ class Custody:
         self.on_death: Callable[[Facts], None] = _nothing
         # The server fell silent while the worker stops: one time-out is enough.
         self._silent = False
-        # Messages stay in flight that we could not give back: so does their lease.
-        self._left_behind = False
 
     def in_flight(self) -> list[Delivery]:
         """Everything of ours that must not be taken for a dead worker's."""
@@ -131,7 +129,7 @@ class Custody:
         """Return messages to their queues.
 
         Never raises what the server answers: the worker is on its way out. What was
-        refused stays in flight, with its lease.
+        refused stays in flight, with its lease, and is tried again while there is time.
         """
         try:
             if self._silent:
@@ -139,11 +137,11 @@ class Custody:
             self.courier.give_back([*deliveries])
         except (*LOST, RedisError) as error:
             self._silent = self._silent or isinstance(error, LOST)
-            self._left_behind = self._left_behind or bool(deliveries)
-            if deliveries or self.courier.underway():
+            self.courier.try_again(deliveries)
+            if self.courier.underway():
                 log.error(
                     "give_back_failed",
-                    count=len(deliveries) or len(self.courier.underway()),
+                    count=len(self.courier.underway()),
                     error=str(error)[:200],
                 )
 
@@ -155,7 +153,7 @@ class Custody:
         waiting = [delivery for delivery, _ in self.strangers.leave(all_of_them=True)]
         self.give_back(waiting)
         self._keeper.close()
-        if not (self._silent or self._left_behind):
+        if not self._silent:
             with suppress(*LOST, RedisError):
                 self.lease.give_up()
 

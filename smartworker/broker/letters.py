@@ -145,7 +145,7 @@ def requeue_one(
     queue: str | None = None,
     forced: bool = False,
 ) -> str:
-    """Put one letter back and ring; the queue key where it went. 6 or 7 commands.
+    """Put one letter back and ring; the queue key where it went. 7 or 8 commands.
 
     Raises RequeueLoop, Unreadable, NoQueue or Gone.
     """

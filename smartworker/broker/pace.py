@@ -45,8 +45,9 @@ class Pace:
             self.due = min(self.due, now + ALERT_INTERVAL)
 
     def polled(self, *, deaf: bool) -> None:
-        """A poll was made: plan the next one. `deaf`: no bell will ring before.
+        """A poll was answered: plan the next one. `deaf`: no bell will ring before.
 
+        Not earlier, or polls on a slow line would leave no time for anything else.
         The first gap after a change is 0.5 to 1.5 intervals long: workers that saw
         the same window open would otherwise poll in the same second for hours.
         """
@@ -58,4 +59,5 @@ class Pace:
             gap *= self._rng.uniform(0.5, 1.5)
             self._fresh = False
         self.last = now
-        self.due = max(self.due + gap, now + gap / 2)
+        # A poll out of turn, as after each reconnect, starts the interval anew.
+        self.due = max(min(self.due, now) + gap, now + gap / 2)

@@ -65,7 +65,6 @@ class Poller:
         self._next_chores = Alarm(self._on_chores, clock)
         self._healer = Healer(clock, self._heal, lambda: self.pace.interval)
         self._changed = True
-        self._closed = False
         #: Called once, when the doorbell is confirmed and the first look was made.
         self.on_ready: Callable[[], None] = _nothing
 
@@ -110,7 +109,7 @@ class Poller:
     def _soon(self) -> None:
         if self._loop is not None:
             self.wake()
-        elif self._closed:
+        elif self._healer.closed:
             self.give_back([])
         else:
             self.courier.flush()
@@ -208,7 +207,7 @@ class Poller:
 
     def close(self) -> None:
         """Stop looking. Acknowledging and giving back still work."""
-        self._closed = self._healer.closed = True
+        self._healer.closed = True
         self._hang_up()
         for alarm in (self._next_poll, self._next_chores):
             alarm.set(None)
@@ -334,9 +333,10 @@ class Poller:
 
     def _poll(self) -> None:
         """Look into all queues with one command; prove the doorbell end to end."""
-        self.pace.polled(deaf=self.hearing.mode == "off")
         keys = [source.queue_key for source in self._sources()]
-        if keys and self._queues_wait(keys):
+        found = bool(keys) and self._queues_wait(keys)
+        self.pace.polled(deaf=self.hearing.mode == "off")
+        if found:
             if self._doorbell.connected and not self.courier.bells.any:
                 # Nobody rang for these: the server may have lost its flags.
                 self._porter.find_mode(self._channels[0])
@@ -345,8 +345,7 @@ class Poller:
             channel.maybe_refresh_binding_expiry()
         question = self._doorbell.ping()
         if question and self._loop is not None:
-            check = partial(self._healer.guarded, partial(self._check_answer, question))
-            self._loop.later(ANSWER_WITHIN, check)
+            self._loop.later(ANSWER_WITHIN, partial(self._check_answer, question))
         self._next_poll.set(self.pace.left())
 
     def _queues_wait(self, keys: list[str]) -> bool:
@@ -358,8 +357,8 @@ class Poller:
         return found > 0
 
     def _check_answer(self, question: int) -> None:
-        self._hear()
-        self._porter.check(question)
+        self._rung()  # the answer may not be all that there is to hear
+        self._healer.guarded(partial(self._porter.check, question))
 
     def _on_timer(self) -> None:
         if self.pace.left() > 0:

@@ -170,7 +170,7 @@ def requeue_(
 ) -> None:
     """Put dead letters back into their queues, with fresh attempts.
 
-    7 commands a letter, at most. One that died again within an hour of being
+    8 commands a letter, at most. One that died again within an hour of being
     requeued is refused.
     """
     selection = chosen_by(ids, everything=everything, yes=yes, **chosen)

@@ -84,6 +84,13 @@ class _Metered:
         super().send_packed_command(command, check_health)  # type: ignore[misc]
         ledger.book(packed)
 
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        """The next answer. Raises InvalidResponse for what is no answer at all."""
+        try:
+            return super().read_response(*args, **kwargs)  # type: ignore[misc]
+        except ValueError as error:
+            raise InvalidResponse(f"Protocol error: {error}") from error
+
 
 class MeteredConnection(_Metered, redis.Connection):
     """A TCP connection that counts its commands."""

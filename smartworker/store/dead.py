@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from smartworker.store import keys
+from smartworker.store.client import ResponseError
 from smartworker.store.meter import because
+from smartworker.store.queues import takes_messages
 
 #: The oldest go when there are more, or when they are older.
 MOST = 10_000
@@ -110,12 +112,15 @@ class DeadLetters:
     def requeue(self, letter: DeadLetter, queue_key: str, raw: bytes) -> bool:
         """Put `raw` at the end of a queue in place of the letter, in one step.
 
-        False if somebody else took the letter first. 6 commands; nobody waits for
+        False if somebody else took the letter first. 7 commands; nobody waits for
         these, and WATCH needs no script.
         """
 
         def swap(pipe: Any) -> None:
             found = pipe.xrange(self.key, letter.id, letter.id)
+            if found and not takes_messages(pipe, queue_key):
+                # EXEC would go on after the push has failed, and drop the letter.
+                raise ResponseError(f"WRONGTYPE {queue_key!r} is no queue")
             pipe.multi()
             if found:
                 pipe.lpush(queue_key, raw)

@@ -46,6 +46,11 @@ class Exchange:
     leased: bool = True
 
 
+def takes_messages(client: Any, queue_key: str) -> bool:
+    """Whether a key is a queue, or may become one. 1 command."""
+    return client.type(queue_key) in (b"list", b"none")
+
+
 class Queues:
     """The queue operations of one worker, each named and counted."""
 

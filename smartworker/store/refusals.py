@@ -79,6 +79,8 @@ _WORDS: tuple[tuple[str, Refusal], ...] = (
     ("noauth", DENIED),
     ("noperm", DENIED),
     ("unknown command", DENIED),
+    ("command is not available", DENIED),
+    ("max concurrent connections exceeded", BUSY),
     ("can't run this command", DENIED),
     ("out of memory", FULL),
     ("oom command not allowed", FULL),

@@ -207,7 +207,7 @@ def test_they_come_back_in_order(adopter: Adopter, stock: Stock, observer: Any) 
 
 
 def test_what_it_costs(adopter: Adopter, stock: Stock, observer: Any) -> None:
-    """1 command, and 8 for each message; the ledger says what the server says."""
+    """1 command, and 9 for each message; the ledger says what the server says."""
     for number in range(3):
         stock.publish(number)
     stock.age(2 * TIMEOUT, *stock.take(3))
@@ -218,8 +218,8 @@ def test_what_it_costs(adopter: Adopter, stock: Stock, observer: Any) -> None:
     seen = commandstats(observer).items()
     counts = {name: n for name, n in seen if name not in OBSERVING}
     assert ledger.by_cause() == {"rescue": counts}
-    each = ("hget", "watch", "zscore", "multi", "rpush", "zrem", "hdel", "exec")
-    assert counts == {"zrangebyscore": 1, **dict.fromkeys(each, 3)}
+    moved = ("watch", "zscore", "multi", "rpush", "zrem", "hdel", "exec")
+    assert counts == {"zrangebyscore": 1, **dict.fromkeys(("hget", "type", *moved), 3)}
 
 
 def test_nothing_to_adopt_is_one_command(adopter: Adopter, lines: Any) -> None:
@@ -346,6 +346,20 @@ def test_without_a_binding_it_is_unroutable(
     )
     assert json.loads(letter.raw)["headers"]["id"] == "id-1"
     assert told == [letter.facts]
+
+
+def test_a_queue_of_another_type_loses_nothing(
+    adopter: Adopter, stock: Stock, observer: Any
+) -> None:
+    """A push that must fail would not stop the rest of a transaction."""
+    stock.publish(1)
+    stock.age(2 * TIMEOUT, *stock.take())
+    observer.set(QUEUE, "a string")
+    assert adopter.adopt(now_ms(observer)) == 1
+    letter = the_letter(observer)
+    assert json.loads(letter.raw)["headers"]["id"] == "id-1"
+    assert (letter.facts.queue, letter.facts.reason) == (QUEUE, "unroutable")
+    assert letter.facts.detail == "'celery' is no queue"
 
 
 def test_the_prefix_stands_before_all_names(

@@ -390,3 +390,27 @@ def test_closing_on_a_full_server_with_a_requeue(rig: RigOf, client: Any) -> Non
     set_memory(client, 0)
     kept = client.lrange(inflight(one), 0, -1) + client.lrange(QUEUE, 0, -1)
     assert sorted(kept) == [raw(0), raw(1), raw(2)]
+
+
+# -- the end of a channel ----------------------------------------------------------
+
+
+def test_what_a_full_server_does_not_take_back_stays_under_its_lease(
+    rig: RigOf, client: Any
+) -> None:
+    """A channel closes while nothing may be pushed: held on record, and back later."""
+    one = rig(interval=10.0)
+    client.lpush(QUEUE, raw(1))
+    one.settle()
+    other = one.connection.channel()
+    declared = [Queue("other", routing_key="other")]
+    Consumer(other, declared, on_message=one.got.append).consume()
+    one.settle()
+    set_memory(client, 1)
+    one.channel.close()
+    one.run(400)
+    assert client.zrange("smartworker:leases", 0, -1) == [inflight(one).encode()]
+    set_memory(client, 0)
+    one.run(60)
+    assert client.lrange(QUEUE, 0, -1) == [raw(1)]
+    assert client.exists(inflight(one)) == 0

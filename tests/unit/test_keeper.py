@@ -34,6 +34,18 @@ class Beats:
         return self._asked.get(timeout=PATIENCE)
 
 
+class RestingClock(SystemClock):
+    """Tells that somebody waits."""
+
+    def __init__(self) -> None:
+        self.rests = threading.Event()
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Tell, and sleep."""
+        self.rests.set()
+        return super().wait(event, seconds)
+
+
 def ended(thread: threading.Thread) -> bool:
     """Wait for the end of a thread."""
     thread.join(PATIENCE)
@@ -106,10 +118,11 @@ def test_woken_twice_it_is_one_thread(keepers: list[Keeper]) -> None:
 
 def test_closing_ends_a_long_pause() -> None:
     """A worker that stops waits for no lease."""
-    beats = Beats(3600.0)
-    keeper = Keeper(beats, SystemClock())
+    beats, clock = Beats(3600.0), RestingClock()
+    keeper = Keeper(beats, clock)
     keeper.wake()
     thread = beats.next()
+    assert clock.rests.wait(PATIENCE)
     keeper.close()
     assert ended(thread)
     assert beats.count == 1
