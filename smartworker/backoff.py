@@ -12,11 +12,11 @@ def pauses(
 ) -> Iterator[float]:
     """Seconds to wait before each further try: doubling from `first` up to `most`.
 
-    Each is varied by +-`spread` of itself, so that workers that lost the same server
-    do not come back in the same second.
+    Each is shortened by up to `spread` of itself, so that workers that lost the same
+    server do not come back in the same second, and none later than it was promised.
     """
     draw = (rng or random.SystemRandom()).uniform
     pause = first
     while True:
-        yield pause * draw(1 - spread, 1 + spread)
+        yield pause * draw(1 - spread, 1)
         pause = min(pause * 2, most)

@@ -44,11 +44,6 @@ class Adopter:
         """The hash of stock workers."""
         return str(self.channel.global_keyprefix + self.channel.unacked_key)
 
-    def waits(self) -> bool:
-        """Whether stock workers hold anything. 1 command."""
-        with because("rescue"):
-            return bool(self.client.exists(self.index_key))
-
     def adopt(self, now_ms: int) -> int:
         """How many messages were brought back. 1 command, and 9 per message."""
         oldest = now_ms / 1000 - float(self.channel.visibility_timeout)

@@ -30,6 +30,8 @@ class Bells:
         self._heard_empty = False
         self._disappointed = 0
         self.foreign_pops = 0
+        #: Pushes heard so far.
+        self.pushes = 0
 
     def look_everywhere(self, keys: Iterable[str]) -> None:
         """Nothing is known about these queues any more: look into each."""
@@ -39,6 +41,7 @@ class Bells:
 
     def pushed(self, key: str, count: int = 1) -> None:
         """Somebody pushed `count` messages."""
+        self.pushes += 1
         if self._for_others[key] > 0:
             self._for_others[key] -= 1
             return

@@ -129,6 +129,8 @@ class Channel(stock.Channel):
         if not no_ack:
             self._held[tag] = delivery
             self.qos.append(message, tag)
+            # Only now does the lease's thread see it: it may have ended meanwhile.
+            self.connection.cycle.courier.on_hold()
         self._queue_cycle.rotate(source.queue)
         callback(message)
         return True
@@ -241,8 +243,10 @@ class Channel(stock.Channel):
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         # A batch rings by itself, once per queue. Asked before the push: an error
         # after it would make kombu push again.
-        must_ring = "_publish_batch" not in kwargs and self.must_ring()
         key = envelope.once(message)
+        alone = key is not None or "_publish_batch" not in kwargs
+        must_ring = alone and self.must_ring()
+        envelope.forget_deliveries(message)
         with because("publish"):
             if key is None:
                 super()._put(queue, message, **kwargs)

@@ -1,6 +1,7 @@
 """The courier: brings finished messages back and new ones in, in one round trip."""
 
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -83,8 +84,13 @@ class Courier:
         self._arriving: list[Delivery] = []
         # Keys of a take whose answer never came: messages may lie in flight.
         self._doubtful: set[str] = set()
+        #: Called with queue keys of which messages may yet come without our knowing.
+        self.on_doubt: Callable[[Iterable[str]], object] = set
         # Finished in a round whose answer never came: they may be gone already.
         self._sent_twice: set[Delivery] = set()
+        self._one_at_a_time = threading.RLock()
+        # The server refused something in the last round.
+        self._refused = False
 
     def finish(self, delivery: Delivery) -> None:
         """The message is done: it leaves the in-flight list with the next round."""
@@ -111,12 +117,19 @@ class Courier:
     def round(self) -> bool:
         """One round trip; false if there was nothing to take."""
         refusal = self._send_back()
+        if self._refused:
+            self._probe()
         wishes = self._wishes()
         if wishes or self._finished:
             self._settle(self._exchange(wishes), wishes)
         if refusal is not None:
             raise refusal
         return bool(wishes or self._leaving)
+
+    def _probe(self) -> None:
+        """One acknowledgement ahead of all others: a replica would refuse them all."""
+        if self._finished:
+            self._settle(self._exchange([], most=1), [])
 
     def flush(self) -> None:
         """Send what is finished or refused, and take nothing."""
@@ -128,19 +141,20 @@ class Courier:
 
     def _send_back(self) -> ResponseError | None:
         """Stops at a refusal: a full server still takes acknowledgements."""
-        while self._leaving:
-            delivery, verdict = self._leaving[0]
-            try:
-                gone = self.queues.move(delivery.queue_key, [verdict.move])[0]
-            except ResponseError as error:
-                return error
-            except LOST:
-                self._sent_twice.add(delivery)
-                raise
-            self._leaving.pop(0)
-            self._note(delivery, gone)
-            if gone and verdict.facts is not None:
-                self.on_death(verdict.facts)
+        with self._one_at_a_time:
+            while self._leaving:
+                delivery, verdict = self._leaving[0]
+                try:
+                    gone = self.queues.move(delivery.queue_key, [verdict.move])[0]
+                except ResponseError as error:
+                    return error
+                except LOST:
+                    self._sent_twice.add(delivery)
+                    raise
+                self._leaving.pop(0)
+                self._note(delivery, gone)
+                if gone and verdict.facts is not None:
+                    self.on_death(verdict.facts)
         return None
 
     def _note(self, delivery: Delivery, gone: bool | None) -> None:
@@ -159,6 +173,7 @@ class Courier:
             return []
         known = [*held, *self.underway()]
         found = self.queues.unheld(self._doubtful, known)
+        self.on_doubt(self._doubtful)
         self._doubtful.clear()
         return found
 
@@ -209,26 +224,31 @@ class Courier:
                     break  # the less urgent wait until these are known to be empty
         return chosen
 
-    def _exchange(self, wishes: Sequence[Source]) -> Exchange:
+    def _exchange(self, wishes: Sequence[Source], most: int | None = None) -> Exchange:
+        """One round trip; at `most` so many acknowledgements go along."""
         takes = [Take(source.queue_key, source.keep) for source in wishes]
         kept = {take.queue_key for take in takes if take.keep}
-        leases = self._lease.entries(kept)
-        try:
-            exchange = self.queues.exchange(tuple(self._finished), takes, leases)
-        except LOST:
-            self._doubtful |= kept
-            self.on_hold()
-            self._sent_twice.update(self._finished)
-            raise
+        # While a worker stops, several threads acknowledge; each may append meanwhile.
+        with self._one_at_a_time:
+            sent = tuple(self._finished[:most])
+            leases = self._lease.entries(kept)
+            try:
+                exchange = self.queues.exchange(sent, takes, leases)
+            except LOST:
+                self._doubtful |= kept
+                self.on_hold()
+                self._sent_twice.update(sent)
+                raise
+            answers = list(zip(sent, exchange.removed, strict=True))
+            again = [delivery for delivery, gone in answers if gone is None]
+            self._finished[: len(sent)] = again
+            for delivery, gone in answers:
+                self._note(delivery, gone)
         if leases and exchange.leased:
             self._lease.recorded(leases)
         return exchange
 
     def _settle(self, exchange: Exchange, wishes: Sequence[Source]) -> None:
-        answers = list(zip(self._finished, exchange.removed, strict=True))
-        self._finished = [delivery for delivery, gone in answers if gone is None]
-        for delivery, gone in answers:
-            self._note(delivery, gone)
         brought = list(zip(wishes, exchange.taken, strict=True))
         for source in dict.fromkeys(wishes):
             mine = [delivery for wish, delivery in brought if wish is source]
@@ -237,6 +257,7 @@ class Courier:
                 source.queue_key, len(mine), got, echo=self.hears_pops
             )
         self._deliver([(source, found) for source, found in brought if found])
+        self._refused = exchange.error is not None
         if exchange.error is not None:
             raise exchange.error
 
@@ -269,7 +290,7 @@ class Courier:
         """Read a message and give it to its consumer.
 
         What cannot be read goes to the dead letters, and a message whose consumer has
-        gone back to its queue. Nothing is thrown away.
+        gone back to its queue. Nothing is thrown away that its sender wants kept.
         """
         if source is None:
             self._return(delivery)

@@ -11,6 +11,7 @@ from typing import Any
 from smartworker.broker.adoption import Adopter
 from smartworker.broker.bells import Bells
 from smartworker.broker.courier import Courier, Source
+from smartworker.broker.doubts import Doubts
 from smartworker.broker.keeper import Keeper, KeeperOf
 from smartworker.broker.lease import Lease
 from smartworker.broker.rescue import Rescuer, tell_dead
@@ -19,7 +20,7 @@ from smartworker.broker.strangers import Strangers
 from smartworker.broker.watch import Watch
 from smartworker.clock import Clock
 from smartworker.logs import get_logger
-from smartworker.store.client import LOST, RedisError
+from smartworker.store.client import LOST, TIMED_OUT, RedisError
 from smartworker.store.dead import DeadLetters, Facts
 from smartworker.store.leases import Leases
 from smartworker.store.queues import Delivery, Queues
@@ -28,6 +29,8 @@ log = get_logger(__name__)
 
 #: Seconds between two rounds of chores at least.
 SHORTEST_REST = 0.1
+#: Seconds for which a silent server is not asked again while the worker stops.
+SILENCE = 10.0
 
 
 class Custody:
@@ -67,11 +70,14 @@ class Custody:
             max_deliveries,
         )
         self.courier.on_death = self._died
+        self.doubts = Doubts(clock)
+        self.courier.on_doubt = self.doubts.add
         self.courier.on_hold = self._keeper.wake
         #: Called with the facts of each message that died.
         self.on_death: Callable[[Facts], None] = _nothing
-        # The server fell silent while the worker stops: one time-out is enough.
-        self._silent = False
+        # The server fell silent while the worker stops: one time-out is enough for a
+        # while, on the monotonic clock.
+        self._silent_until = 0.0
 
     def in_flight(self) -> list[Delivery]:
         """Everything of ours that must not be taken for a dead worker's."""
@@ -80,7 +86,7 @@ class Custody:
     def queue_keys(self) -> set[str]:
         """The queue keys of what is in flight; any thread may ask."""
         known = {delivery.queue_key for delivery in self.in_flight()}
-        return known | self.courier.doubtful()
+        return known | self.courier.doubtful() | self.doubts.keys()
 
     def hold_back(self, delivery: Delivery) -> None:
         """Nobody here knows the task of this message; somebody else may."""
@@ -93,6 +99,7 @@ class Custody:
                 times=verdict.attempts,
             )
         self.strangers.hold(delivery, verdict, seconds)
+        self._keeper.wake()
 
     # -- what is due now and then ------------------------------------------------------
 
@@ -102,6 +109,8 @@ class Custody:
             if verdict.facts is None:
                 self.courier.bells.leave_to_others(delivery.queue_key)
             self.courier.move(delivery, verdict)
+        if self.doubts.left() == 0:
+            self._look_again()
         if self.lease.idle_in() == 0:
             self.lease.drop()
         if self.watch.left() == 0:
@@ -109,9 +118,19 @@ class Custody:
 
     def chores_in(self) -> float | None:
         """Seconds until something is due; None if nothing will be."""
-        waits = [self.strangers.left(), self.lease.idle_in(), self.watch.left()]
+        waits = [
+            *(self.strangers.left(), self.doubts.left()),
+            *(self.lease.idle_in(), self.watch.left()),
+        ]
         known = [wait for wait in waits if wait is not None]
         return max(min(known), SHORTEST_REST) if known else None
+
+    def _look_again(self) -> None:
+        """Hand over what was taken behind our back. 1 command per queue key."""
+        keys = self.doubts.keys()
+        found = self.courier.queues.unheld(keys, self.in_flight())
+        self.doubts.looked()
+        self.courier.adopt(found)
 
     def _died(self, facts: Facts) -> None:
         tell_dead(facts)
@@ -132,11 +151,12 @@ class Custody:
         refused stays in flight, with its lease, and is tried again while there is time.
         """
         try:
-            if self._silent:
-                raise ConnectionError("the server has been silent before")
+            if self._clock.monotonic() < self._silent_until:
+                raise ConnectionError("the server has just been silent")
             self.courier.give_back([*deliveries])
         except (*LOST, RedisError) as error:
-            self._silent = self._silent or isinstance(error, LOST)
+            if isinstance(error, TIMED_OUT):
+                self._silent_until = self._clock.monotonic() + SILENCE
             self.courier.try_again(deliveries)
             if self.courier.underway():
                 log.error(
@@ -153,7 +173,7 @@ class Custody:
         waiting = [delivery for delivery, _ in self.strangers.leave(all_of_them=True)]
         self.give_back(waiting)
         self._keeper.close()
-        if not self._silent:
+        if self._clock.monotonic() >= self._silent_until:
             with suppress(*LOST, RedisError):
                 self.lease.give_up()
 

@@ -62,6 +62,12 @@ def once(payload: Mapping[str, Any]) -> str | None:
     return sha256(text.encode()).hexdigest()
 
 
+def forget_deliveries(payload: dict[str, Any]) -> None:
+    """A retry carries the headers of its run, and is a new message all the same."""
+    for name in (ATTEMPTS, STRANGERS, "redelivered"):
+        (payload.get("headers") or {}).pop(name, None)
+
+
 def write(payload: dict[str, Any], **headers: Any) -> bytes:
     """The envelope with these headers, marked as redelivered."""
     old = payload.get("headers") or {}

@@ -10,6 +10,12 @@ from smartworker.broker.loop import Loop
 from smartworker.broker.outage import Outage
 from smartworker.clock import Clock
 from smartworker.store.client import LOST, RedisError
+from smartworker.store.refusals import BUSY, FULL
+
+#: Troubles that are over once somebody else could push a message.
+PASSING = (BUSY, FULL)
+#: Seconds between two tries at least, however often the doorbell rings.
+LEAST_PAUSE = 1.0
 
 
 class Healer:
@@ -33,8 +39,10 @@ class Healer:
         #: The trouble that goes on now.
         self.outage: Outage | None = None
         self.closed = False
+        self._tried = clock.monotonic()
+        self._cancel: Callable[[], None] = _nothing
 
-    def guarded(self, act: Callable[[], None]) -> None:
+    def guarded(self, act: Callable[[], object]) -> None:
         """Act, unless there is trouble already."""
         if self.outage is not None or self.closed:
             return
@@ -48,10 +56,26 @@ class Healer:
             else:
                 self._retry_later(error)
 
+    def overhear(self, hear: Callable[[], bool], hang_up: Callable[[], None]) -> None:
+        """Hear the doorbell during an outage: unread it wakes the loop without end.
+
+        `hear` tells whether somebody pushed a message. A server that refused such
+        things does not any more then: try soon.
+        """
+        try:
+            rung = hear()
+        except (*LOST, RedisError):
+            hang_up()
+            return
+        outage = self.outage
+        if rung and outage is not None and outage.refusal in PASSING:
+            self._try_in(self._tried + LEAST_PAUSE - self._clock.monotonic())
+
     def _retry(self) -> None:
         outage = self.outage
         if outage is None or self.closed:
             return
+        self._tried = self._clock.monotonic()
         try:
             found = self._heal(outage)
         except (*LOST, RedisError) as error:
@@ -65,5 +89,14 @@ class Healer:
 
     def _retry_later(self, error: Exception) -> None:
         if self.outage is not None and self.loop is not None:
-            pause = self.outage.failed(error, self._clock.monotonic())
-            self.loop.later(pause, self._retry)
+            self._try_in(self.outage.failed(error, self._clock.monotonic()))
+
+    def _try_in(self, seconds: float) -> None:
+        """At no other time: there is one next try."""
+        if self.loop is not None:
+            self._cancel()
+            self._cancel = self.loop.later(seconds, self._retry)
+
+
+def _nothing() -> None:
+    """What cancelling does before anything was armed."""

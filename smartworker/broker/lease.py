@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from smartworker.clock import Clock
 from smartworker.logs import get_logger
 from smartworker.store import keys
-from smartworker.store.client import LOST, RedisError
 from smartworker.store.leases import Leases
 
 log = get_logger(__name__)
@@ -74,7 +73,7 @@ class Lease:
     def entries(self, queue_keys: Iterable[str]) -> dict[str, int]:
         """In-flight lists to put on record before a take, with their end in ms.
 
-        None while at least half of the lease is left. Asks the server's clock now
+        Nothing while at least half of the lease is left. Asks the server's clock now
         and then: 1 command.
         """
         lists = {self._list(key) for key in queue_keys}
@@ -98,9 +97,15 @@ class Lease:
             self._ends.clear()
             self._server = None
 
-    def holds(self, inflight_key: str) -> bool:
-        """Whether messages in an in-flight list are held by this worker now."""
-        return inflight_key in {self._list(key) for key in self._held()}
+    def covers(self, inflight_key: str) -> bool:
+        """Whether an in-flight list is ours to know: held, or on record.
+
+        A list of ours that is neither is nobody's: its lease was forgotten in an
+        outage, and somebody has to clear it away.
+        """
+        with self._lock:
+            recorded = inflight_key in self._ends
+        return recorded or inflight_key in {self._list(key) for key in self._held()}
 
     @property
     def known(self) -> bool:
@@ -127,7 +132,8 @@ class Lease:
     def _renew(self, lists: list[str]) -> None:
         try:
             self._leases.renew(self._until(lists))
-        except (*LOST, RedisError) as error:
+        except Exception as error:
+            # Whatever it is: the loop may just have closed the connection under us.
             if not self._failing:
                 self._failing = True
                 log.warning("lease_not_renewed", error=str(error)[:200])

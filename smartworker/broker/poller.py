@@ -156,6 +156,11 @@ class Poller:
             part.loop = self._loop
         self._loop.wake()
 
+    @property
+    def in_loop(self) -> bool:
+        """Whether a loop brings the acknowledgements."""
+        return self._loop is not None
+
     def wake(self) -> None:
         """Have the loop see what there is to do; safe from threads and signals."""
         if self._loop is not None:
@@ -309,7 +314,7 @@ class Poller:
     def _rung(self) -> None:
         """The doorbell can be read."""
         if self._healer.outage is not None:
-            self._hear_in_outage()
+            self._healer.overhear(self._hear, self._hang_up)
             return
         self._healer.guarded(self._hear)
         pause = self.hearing.pause(self._rng)
@@ -318,18 +323,14 @@ class Poller:
         else:
             self._work()
 
-    def _hear_in_outage(self) -> None:
-        """Left unread it would wake the loop without end."""
-        try:
-            self._hear()
-        except (*LOST, RedisError):
-            self._hang_up()
-
-    def _hear(self) -> None:
+    def _hear(self) -> bool:
+        """Book what was heard; whether somebody pushed a message."""
+        before = self.courier.bells.pushes
         for ring in self._porter.hear(self.courier.bells):
             for channel in list(self._channels):
                 for source in channel.broadcast_sources(ring.channel):
                     self.courier.hand_over(source, Delivery(ring.channel, ring.data))
+        return self.courier.bells.pushes != before
 
     def _poll(self) -> None:
         """Look into all queues with one command; prove the doorbell end to end."""
@@ -350,11 +351,11 @@ class Poller:
 
     def _queues_wait(self, keys: list[str]) -> bool:
         """Whether a queue holds messages; looks after dead workers on the way."""
-        watch = self.custody.watch
-        found = self.courier.queues.waiting([*keys, *watch.keys()])
-        found -= watch.explain(found)
+        watch, weight = self.custody.watch, len(keys) + 1
+        found = self.courier.queues.waiting([*keys, *watch.keys(weight)])
+        queues = watch.explain(found, weight)
         self._next_chores.set(self.custody.chores_in())
-        return found > 0
+        return queues > 0
 
     def _check_answer(self, question: int) -> None:
         self._rung()  # the answer may not be all that there is to hear
@@ -375,7 +376,7 @@ class Poller:
     # -- outages ---------------------------------------------------------------------
 
     def _heal(self, outage: Outage) -> int:
-        """Connect and look again; the number of messages that were read back."""
+        """Connect and look again; how many messages were read back."""
         if outage.lost:
             self._hang_up()
             self._transport.disconnect_pool()
@@ -383,8 +384,7 @@ class Poller:
             # The server may have forgotten our lease, and all others theirs.
             self.custody.lease.forget()
             self.custody.watch.postpone()
-        # Look again: what was refused counts as empty, and no poll is armed.
-        self._changed = True
+        self._changed = True  # look again: what was refused counts as empty
         self._prepare()
         found = self.courier.missing([*self.held(), *self.custody.strangers.held()])
         self.courier.adopt(found)

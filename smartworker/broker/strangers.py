@@ -29,12 +29,11 @@ class Strangers:
     def leave(self, *, all_of_them: bool = False) -> Iterator[tuple[Delivery, Verdict]]:
         """The messages whose time is over go out."""
         now = self._clock.monotonic()
-        waiting, self._waiting = self._waiting, []
-        for due, delivery, verdict in waiting:
-            if due <= now or all_of_them:
-                yield delivery, verdict
-            else:
-                self._waiting.append((due, delivery, verdict))
+        going = [entry for entry in self._waiting if all_of_them or entry[0] <= now]
+        # In one step: the lease's thread looks in here too.
+        self._waiting = [entry for entry in self._waiting if entry not in going]
+        for _, delivery, verdict in going:
+            yield delivery, verdict
 
     def left(self) -> float | None:
         """Seconds until the first goes; None if nobody waits."""

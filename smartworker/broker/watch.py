@@ -41,46 +41,55 @@ class Watch:
         self._clock = clock
         self._first = True
         self._grace_until = 0.0
+        self._looked = clock.monotonic()
         #: When to look again, on the monotonic clock; None while nobody else is known
         #: to hold anything.
         self.due: float | None = None
 
-    def keys(self) -> list[str]:
-        """What a poll asks for beside the queues."""
-        return [self._leases.key, *([self._adopter.index_key] if self._first else [])]
+    def keys(self, weight: int) -> list[str]:
+        """What a poll asks for beside fewer than `weight` queues.
 
-    def explain(self, found: int) -> int:
-        """How many of the keys that a poll found are ours to know, and no queues.
-
-        Rescues what is to be rescued. No command while nothing was found, or while
-        leases are known to exist.
+        EXISTS counts a key as often as it is named, so one sum tells three things.
         """
-        if not found:
-            self._first, self.due = False, None
-            return 0
-        if not self._first and (self._lease.known or self.due is not None):
-            return 1
-        return self.look()
+        stock = [self._adopter.index_key] * (2 * weight) if self._first else []
+        return [self._leases.key] * weight + stock
 
-    def look(self) -> int:
-        """Read the leases, and rescue where one has ended; how many keys that were.
+    def explain(self, found: int, weight: int) -> int:
+        """How many queues are among what a poll found.
 
-        1 command if there are none; at a start 2.
+        Rescues what is to be rescued. No command while nobody holds anything; while
+        others do, 1 now and at the end of each lease; while we do, 1 for each lease.
         """
-        explained = 0
-        if self._first:
-            explained = self._adopt()
-            self._first = False
+        rest, queues = divmod(found, weight)
+        stock, leases = divmod(rest, 2)
+        if stock and self._first:
+            self._adopt()
+        first, self._first = self._first, False
+        if leases:
+            if first or self._is_time():
+                self.look()
+        else:
+            self.due = None
+            if self._lease.known:
+                # The server has forgotten it, and so maybe everything.
+                self._lease.forget()
+        return queues
+
+    def _is_time(self) -> bool:
+        """Whether leases that exist may be somebody's of whom we know nothing."""
+        if self.due is not None:
+            return False
+        since = self._clock.monotonic() - self._looked
+        return not self._lease.known or since >= self._lease.length
+
+    def look(self) -> None:
+        """Read the leases, and rescue where one has ended. 1 command and more."""
+        self._looked = self._clock.monotonic()
         ends = self._leases.read()
-        # A list of our own that we hold nothing in is nobody's: its lease was forgotten
-        # in an outage, and would cost a command with each poll for ever.
-        foreign = {
-            name: end for name, end in ends.items() if not self._lease.holds(name)
-        }
+        foreign = {n: end for n, end in ends.items() if not self._lease.covers(n)}
         self.due = None
         if foreign:
             self._look_after(foreign)
-        return explained + bool(ends)
 
     def left(self) -> float | None:
         """Seconds until the next look; None if there is none to come."""
@@ -117,12 +126,17 @@ class Watch:
             if classify(error) not in (OTHER, DENIED):
                 raise
             # One bad list must not keep us from all the queues.
-            log.warning("rescue_refused", list=name, error=str(error)[:200])
+            self._refused(name, error)
             return server + int(1000 * self._lease.length)
 
-    def _adopt(self) -> int:
-        """Whether the poll found what stock workers hold; brings back what is old."""
-        held = self._adopter.waits()
-        if held:
+    def _adopt(self) -> None:
+        """Bring back what stock workers gave up; a refusal keeps us from no queue."""
+        try:
             self._adopter.adopt(self._lease.server_ms())
-        return int(held)
+        except ResponseError as error:
+            if classify(error) not in (OTHER, DENIED):
+                raise
+            self._refused(self._adopter.index_key, error)
+
+    def _refused(self, name: str, error: Exception) -> None:
+        log.warning("rescue_refused", list=name, error=str(error)[:200])

@@ -108,11 +108,9 @@ class Rounds:
     def stock(self) -> int:
         """How many messages came back that stock workers had given up."""
         count = 0
-        if self._adopter.waits():
-            while (adopted := self._adopter.adopt(self.now_ms)) == MOST:
-                count += adopted
+        while (adopted := self._adopter.adopt(self.now_ms)) == MOST:
             count += adopted
-        return count
+        return count + adopted
 
     def follow_up(self) -> None:
         """What workers do when a message has died; 1 command a death, and 2."""

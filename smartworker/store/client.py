@@ -22,6 +22,7 @@ from smartworker.store.refusals import BUSY, FULL, QUOTA, classify
 
 __all__ = [
     "LOST",
+    "TIMED_OUT",
     "ConnectionError",
     "MeteredConnection",
     "MeteredSSLConnection",
@@ -40,6 +41,9 @@ __all__ = [
 
 #: Errors that mean: no answer, or none that can be trusted.
 LOST = (redis.ConnectionError, redis.TimeoutError, InvalidResponse, OSError)
+
+#: Of these, the ones that took their time.
+TIMED_OUT = (redis.TimeoutError, TimeoutError)
 
 #: Seconds that a command may take before the connection counts as dead.
 COMMAND_TIMEOUT = 5.0

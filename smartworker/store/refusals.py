@@ -81,6 +81,7 @@ _WORDS: tuple[tuple[str, Refusal], ...] = (
     ("unknown command", DENIED),
     ("command is not available", DENIED),
     ("max concurrent connections exceeded", BUSY),
+    ("max number of clients reached", BUSY),
     ("can't run this command", DENIED),
     ("out of memory", FULL),
     ("oom command not allowed", FULL),

@@ -9,6 +9,7 @@ from celery.concurrency.solo import TaskPool as SoloPool
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from smartworker.broker.channel import Channel
+from smartworker.broker.poller import Poller
 from smartworker.broker.returns import INVALID, UNDECODABLE
 
 CELERYS_REQUEST = "celery.worker.request:Request"
@@ -68,8 +69,12 @@ class Consumer(CeleryConsumer):
         super().update_strategies()
 
     def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
-        """Say at once what a solo pool has done: the loop stands still meanwhile."""
-        if isinstance(self.pool, SoloPool):
+        """Acknowledge at once where no loop would: a solo pool blocks it, and a worker
+        that stops has left it.
+        """
+        poller = getattr(getattr(self.connection, "transport", None), "cycle", None)
+        left = isinstance(poller, Poller) and not poller.in_loop
+        if isinstance(self.pool, SoloPool) or left:
             return p(*args, **kwargs)
         return super().call_soon_ack(p, *args, **kwargs)
 

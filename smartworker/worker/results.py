@@ -13,6 +13,7 @@ from kombu.utils.objects import cached_property
 from smartworker.broker.channel import OUR_MARK
 from smartworker.broker.doorbell import ANSWER_WITHIN
 from smartworker.clock import system_clock
+from smartworker.errors import SmartworkerError
 from smartworker.logs import get_logger
 from smartworker.store import keys, notifications
 from smartworker.store.client import (
@@ -26,7 +27,7 @@ from smartworker.store.client import (
     verified,
 )
 from smartworker.store.meter import because
-from smartworker.store.refusals import OTHER, classify
+from smartworker.store.refusals import DENIED, OTHER, classify
 
 log = get_logger(__name__)
 
@@ -36,6 +37,14 @@ STORED = b"set"
 LOOK_AGAIN = 30.0
 #: The same where the server does not tell of results.
 LOOK_AGAIN_DEAF = 1.0
+
+
+#: Bytes of the largest result: Upstash takes requests of 10 MB, from its documentation.
+LARGEST = 10_000_000
+
+
+class ResultRefused(SmartworkerError):
+    """A task has run, and what it returned cannot be stored."""
 
 
 class Waiter(ResultConsumer):
@@ -177,6 +186,9 @@ class Backend(RedisBackend):
         self.connparams.update(connection_options(), connection_class=metered(plain))
         if "path" not in self.connparams:
             self.connparams["socket_keepalive_options"] = keepalive_options()
+        else:
+            # Celery passes it on to Unix sockets too, which know no such thing.
+            self.connparams.pop("socket_keepalive", None)
 
     def _params_from_url(self, url: str, defaults: Any) -> dict[str, Any]:
         params: dict[str, Any] = super()._params_from_url(url, defaults)
@@ -236,11 +248,28 @@ class Backend(RedisBackend):
             )
             meta["task_id"] = bytes_to_str(task_id)
             encoded = self.encode(meta)
+            if len(encoded) > LARGEST:
+                encoded = self._failure(
+                    task_id,
+                    f"the result has {len(encoded):,} bytes, {LARGEST:,} are allowed",
+                    request,
+                )
+                state = states.FAILURE
             self._set_with_state(key, encoded, state)
             if OUR_MARK not in marks:
                 # A stock sender may be waiting, and it listens to nothing else.
                 self.client.publish(key, encoded)
         return result
+
+    def _failure(self, task_id: str, why: str, request: Any) -> Any:
+        """What is stored in place of a result that no server takes."""
+        failure = self.prepare_exception(
+            ResultRefused(f"{why}: store it elsewhere and return where.")
+        )
+        meta = self._get_result_meta(
+            result=failure, state=states.FAILURE, traceback=None, request=request
+        )
+        return self.encode({**meta, "task_id": bytes_to_str(task_id)})
 
     def _is_done(self, key: bytes) -> bool:
         stored = self.get(key)
@@ -261,6 +290,13 @@ class Backend(RedisBackend):
             if request is None:
                 raise
             log.error("result_lost", task_id=task_id, error=str(error)[:200])
+            if isinstance(error, ResponseError) and classify(error) in (OTHER, DENIED):
+                # It will never be stored, and running the task again helps nobody.
+                with contextlib.suppress(*LOST, RedisError):
+                    why = f"the server refuses the result ({str(error)[:200]})"
+                    failure = self._failure(task_id, why, request)
+                    self._set(self.get_key_for_task(task_id), failure)
+                return
             ends = state in states.READY_STATES or state == states.RETRY
             if ends and self.app.current_worker_task is not None:
                 reason = f"the result is not stored: {error}"
@@ -271,7 +307,7 @@ class Backend(RedisBackend):
         try:
             self.client.set(key, value, ex=seconds or None)
         except ResponseError as error:
-            if classify(error) is OTHER:
+            if classify(error) in (OTHER, DENIED):
                 raise
             # It passes by itself: Celery tries again what is a lost connection.
             raise ConnectionError(str(error)) from error

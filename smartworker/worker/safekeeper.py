@@ -15,6 +15,7 @@ from smartworker.errors import SmartworkerError
 from smartworker.logs import get_logger
 from smartworker.store.client import LOST, RedisError
 from smartworker.store.dead import Facts
+from smartworker.store.refusals import classify
 from smartworker.worker.deadline import Deadline
 
 log = get_logger(__name__)
@@ -82,7 +83,8 @@ class Safekeeper(bootsteps.StartStopStep):
         try:
             return self._knock()
         except (*LOST, RedisError) as error:
-            return not isinstance(error, LOST)
+            # Whoever refuses is there: a wrong password, too many connections.
+            return classify(error).kind != "lost"
 
     def _tell_waiters(self, facts: Facts) -> None:
         """Store a failure for whoever waits. 1 command, from a thread of its own.

@@ -185,7 +185,6 @@ def test_the_old_come_back_and_the_young_are_left(
     old, young, _ = stock.take(3)
     stock.age(TIMEOUT + 5, old)
     stock.age(TIMEOUT - 60, young)
-    assert adopter.waits()
     assert adopter.adopt(now_ms(observer)) == 1
     assert waiting(observer) == ["id-0"]
     assert observer.zcard(INDEX) == observer.hlen(HELD) == 2
@@ -203,7 +202,6 @@ def test_they_come_back_in_order(adopter: Adopter, stock: Stock, observer: Any) 
     assert [headers.get(ATTEMPTS) for headers in found] == [1, 1, 1, None, None]
     assert found[0]["redelivered"] is True
     assert observer.exists(INDEX, HELD) == 0
-    assert not adopter.waits()
 
 
 def test_what_it_costs(adopter: Adopter, stock: Stock, observer: Any) -> None:
@@ -224,7 +222,6 @@ def test_what_it_costs(adopter: Adopter, stock: Stock, observer: Any) -> None:
 
 def test_nothing_to_adopt_is_one_command(adopter: Adopter, lines: Any) -> None:
     """Nothing is held at all: asked once, and nothing is said."""
-    assert not adopter.waits()
     ledger.drain()
     assert adopter.adopt(1_000_000_000_000) == 0
     assert ledger.by_command() == {"zrangebyscore": 1}
@@ -371,7 +368,6 @@ def test_the_prefix_stands_before_all_names(
     observer.hset("app:unacked", "a", json.dumps([message, "", QUEUE]))
     observer.hset("app:unacked", "b", b"garbage")
     observer.zadd("app:unacked_index", {"a": 1, "b": 1})
-    assert adopter.waits()
     assert adopter.adopt(now_ms(observer)) == 2
     assert sorted(observer.keys()) == [b"app:celery", b"app:smartworker:dead"]
     assert waiting(observer, "app:celery") == ["id-1"]

@@ -352,13 +352,15 @@ def test_what_was_forgotten_is_written_anew(rig: Rig) -> None:
 def test_what_is_held_is_known_by_its_name(rig: Rig) -> None:
     """Of no other worker, were its name the beginning of ours, and only while held."""
     rig.held = {"celery", "mail\x06\x163"}
-    assert rig.lease.holds(CELERY)
-    assert rig.lease.holds("smartworker:inflight:w1:mail\x06\x163")
-    assert not rig.lease.holds(MAIL)
-    assert not rig.lease.holds("smartworker:inflight:w10:celery")
-    assert not rig.lease.holds("app:" + CELERY)
+    assert rig.lease.covers(CELERY)
+    assert rig.lease.covers("smartworker:inflight:w1:mail\x06\x163")
+    assert not rig.lease.covers(MAIL)
+    assert not rig.lease.covers("smartworker:inflight:w10:celery")
+    assert not rig.lease.covers("app:" + CELERY)
     rig.held = set()
-    assert not rig.lease.holds(CELERY)
+    assert not rig.lease.covers(CELERY)
+    rig.lease.recorded([CELERY])
+    assert rig.lease.covers(CELERY)
 
 
 def test_the_prefix_stands_before_our_names_too(client: Any, observer: Any) -> None:
@@ -368,8 +370,8 @@ def test_the_prefix_stands_before_our_names_too(client: Any, observer: Any) -> N
     prefixed.lease.beat()
     name = "app:smartworker:inflight:w1:app:celery"
     assert observer.zrange("app:smartworker:leases", 0, -1) == [name.encode()]
-    assert prefixed.lease.holds(name)
-    assert not prefixed.lease.holds(CELERY)
+    assert prefixed.lease.covers(name)
+    assert not prefixed.lease.covers(CELERY)
 
 
 @pytest.fixture

@@ -605,6 +605,33 @@ def test_a_take_whose_reply_is_lost_is_read_back(
     assert left(observer.client) == []
 
 
+def test_a_take_that_is_carried_out_late(rig: RigOf, observer: Observer) -> None:
+    """Given up, and moved by the server after we had looked: found all the same."""
+    one = rig(interval=1800.0)
+    lose_reply(one)
+    observer.push(raw("lost"))
+    one.until(1)
+    observer.client.lpush(inflight(one), raw("late"))
+    observer.reset()
+    one.run(10)
+    assert one.bodies == ["lost", "late"]
+    one.run(300)
+    assert observer.billed()["lrange"] <= 6
+    for message in one.got:
+        message.ack()
+    one.settle()
+    assert left(observer.client) == []
+
+
+def test_a_ring_that_is_heard_with_an_answer(rig: RigOf, observer: Observer) -> None:
+    """Read while the answer to a PING is looked for: its message comes at once."""
+    one = rig(interval=1800.0)
+    observer.push(raw("rung"))
+    assert one.poller._doorbell._connection.can_read(timeout=5)
+    one.poller._check_answer(0)
+    assert one.bodies == ["rung"]
+
+
 def test_an_acknowledgement_whose_reply_is_lost(
     rig: RigOf, observer: Observer, lines: Any
 ) -> None:

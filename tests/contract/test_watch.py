@@ -53,8 +53,14 @@ class Rig:
 
     def started(self) -> "Rig":
         """A rig that has had its first look, into an empty server."""
-        assert self.watch.explain(0) == 0
+        assert self.poll() == 0
         return self
+
+    def poll(
+        self, queues: int = 0, *, leases: bool = False, stock: bool = False
+    ) -> int:
+        """A poll of fewer than ten queues; how many it is taken to have found."""
+        return self.watch.explain(queues + 10 * leases + 20 * stock, 10)
 
     def holds(self, name: str, seconds: float, *raws: bytes) -> None:
         """A worker holds messages; its lease ends so many seconds from now."""
@@ -136,27 +142,55 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[Any]]:
 
 def test_nothing_found_costs_nothing(rig: Rig) -> None:
     """Night after night: two keys more in the first poll, one in all others."""
-    assert rig.watch.keys() == [LEASES, "unacked_index"]
+    assert rig.watch.keys(2) == [LEASES] * 2 + ["unacked_index"] * 4
     for _ in range(3):
-        assert rig.watch.explain(0) == 0
-        assert rig.watch.keys() == [LEASES]
+        assert rig.poll() == 0
+        assert rig.watch.keys(2) == [LEASES] * 2
     assert rig.watch.left() is None
     assert rig.cost() == {}
 
 
 def test_only_queues_wait(rig: Rig) -> None:
-    """A poll found messages and no lease: one command tells, and explains nothing."""
+    """A poll found messages and no lease: the sum tells, and nothing is asked."""
     rig.started()
-    assert rig.watch.explain(3) == 0
-    assert rig.cost() == READ
+    assert rig.poll(3) == 3
+    assert rig.cost() == {}
     assert rig.watch.left() is None
 
 
 def test_our_own_lease_costs_nothing(rig: Rig) -> None:
     """We know that it is there, and nobody else's has been seen."""
     rig.started().own()
-    assert rig.watch.explain(1) == 1
+    assert rig.poll(leases=True) == 0
     assert rig.cost() == {}
+    assert rig.watch.left() is None
+
+
+def test_a_busy_worker_looks_once_for_each_lease(rig: Rig) -> None:
+    """Somebody else may have died while we always hold something."""
+    rig.started().own()
+    rig.holds(FOREIGN, -1, raw(1))
+    assert rig.poll(leases=True) == 0
+    assert rig.observer.llen(FOREIGN) == 1
+    rig.clock.advance(DEFAULT_LENGTH)
+    assert rig.poll(leases=True) == 0
+    assert numbers(rig.observer.lrange(KEY, 0, -1)) == [1]
+
+
+def test_a_queue_is_never_taken_for_a_lease(rig: Rig) -> None:
+    """Our lease is gone, for the server forgot all: the message counts."""
+    rig.started().own()
+    rig.observer.flushall()
+    assert rig.poll(1) == 1
+    assert not rig.lease.known
+
+
+def test_a_queue_is_never_taken_for_a_peer(rig: Rig) -> None:
+    """A peer was seen and has left: the next message counts at once."""
+    rig.started().holds(FOREIGN, 200, raw(1))
+    assert rig.poll(leases=True) == 0
+    assert rig.watch.left() is not None
+    assert rig.poll(1) == 1
     assert rig.watch.left() is None
 
 
@@ -164,7 +198,7 @@ def test_what_we_hold_is_not_rescued(rig: Rig) -> None:
     """Not even when the lease has ended: the loop may have been blocked."""
     rig.started().own()
     rig.holds(OWN, -1, raw(1))
-    assert rig.watch.look() == 1
+    rig.watch.look()
     assert rig.cost() == READ
     assert rig.watch.left() is None
     assert rig.observer.lrange(OWN, 0, -1) == [raw(1)]
@@ -175,14 +209,14 @@ def test_a_lease_that_we_forgot_is_taken_away(rig: Rig) -> None:
     rig.started().own()
     rig.held = set()
     rig.lease.forget()
-    assert rig.watch.explain(1) == 1
+    assert rig.poll(leases=True) == 0
     assert rig.cost() == {**READ, "time": 1}
-    assert rig.watch.explain(1) == 1
+    assert rig.poll(leases=True) == 0
     assert rig.cost() == {}
     assert rig.watch.left() == pytest.approx(DEFAULT_LENGTH + MARGIN, abs=2)
     rig.clock.advance(DEFAULT_LENGTH + MARGIN)
     rig.holds(OWN, -1)
-    assert rig.watch.look() == 1
+    rig.watch.look()
     assert rig.observer.keys() == []
     assert rig.watch.left() is None
 
@@ -201,13 +235,13 @@ def test_what_lies_in_our_list_and_is_not_held_comes_back(rig: Rig) -> None:
 def test_a_living_lease_arms_the_watch(rig: Rig) -> None:
     """Two commands once; then none until it is due, a second after the lease."""
     rig.started().holds(FOREIGN, 200, raw(1))
-    assert rig.watch.explain(1) == 1
+    assert rig.poll(leases=True) == 0
     assert rig.cost() == {"zrange": 1, "time": 1}
     left = rig.watch.left()
     assert left == pytest.approx(200 + MARGIN, abs=2)
     for _ in range(10):
         rig.clock.advance(15)
-        assert rig.watch.explain(1) == 1
+        assert rig.poll(leases=True) == 0
     assert rig.watch.left() == pytest.approx(left - 150)
     assert rig.cost() == {}
 
@@ -230,7 +264,7 @@ def test_a_lease_that_is_renewed_is_looked_at_again(rig: Rig) -> None:
         assert rig.watch.left() == pytest.approx(0, abs=2)
         # Our reckoning of the server's clock went on with our own.
         rig.holds(FOREIGN, rig.clock.monotonic() - 1000 + 100)
-        assert rig.watch.look() == 1
+        rig.watch.look()
         assert rig.cost() == READ
         assert rig.watch.left() == pytest.approx(100 + MARGIN, abs=2)
 
@@ -238,9 +272,9 @@ def test_a_lease_that_is_renewed_is_looked_at_again(rig: Rig) -> None:
 def test_it_is_disarmed_when_nobody_holds_anything(rig: Rig) -> None:
     """The other worker has finished, and dropped its lease."""
     rig.started().holds(FOREIGN, 100, raw(1))
-    rig.watch.explain(1)
+    rig.poll(leases=True)
     rig.observer.delete(LEASES)
-    assert rig.watch.explain(0) == 0
+    assert rig.poll() == 0
     assert rig.watch.left() is None
 
 
@@ -257,7 +291,7 @@ def test_the_server_has_the_last_word(rig: Rig) -> None:
     rig.started().own()
     rig.clock.advance(120)
     rig.holds(FOREIGN, 60, raw(1))
-    assert rig.watch.look() == 1
+    rig.watch.look()
     assert rig.cost() == {"zrange": 1, "lrange": 1, "eval": 1, "time": 1, "zscore": 1}
     assert rig.observer.lrange(FOREIGN, 0, -1) == [raw(1)]
     assert rig.watch.left() == MARGIN
@@ -271,7 +305,7 @@ def test_the_dead_are_rescued(rig: Rig, lines: Callable[[str], list[Any]]) -> No
     rig.started()
     rig.observer.lpush(KEY, raw(3))
     rig.holds(FOREIGN, -1, raw(1), raw(2))
-    assert rig.watch.explain(2) == 1
+    assert rig.poll(1, leases=True) == 1
     assert rig.cost() == {
         "zrange": 1,
         "time": 2,
@@ -340,7 +374,7 @@ def test_a_list_that_cannot_be_moved_stops_nobody(
     rig.observer.set("mail", "a string")
     rig.started().holds("smartworker:inflight:w0:mail", -1, raw(2))
     rig.holds(FOREIGN, -1, raw(1))
-    assert rig.watch.explain(2) == 1
+    assert rig.poll(1, leases=True) == 1
     assert numbers(rig.observer.lrange(KEY, 0, -1)) == [1]
     assert rig.observer.lrange("smartworker:inflight:w0:mail", 0, -1) == [raw(2)]
     (line,) = lines("rescue_refused")
@@ -363,7 +397,7 @@ def test_a_full_server_is_trouble_of_its_own(rig: Rig) -> None:
     finally:
         rig.observer.config_set("maxmemory", 0)
     assert rig.observer.lrange(FOREIGN, 0, -1) == [raw(1)]
-    assert rig.watch.look() == 1
+    rig.watch.look()
     assert numbers(rig.observer.lrange(KEY, 0, -1)) == [1]
 
 
@@ -374,11 +408,11 @@ def test_after_an_outage_the_others_come_first(rig: Rig) -> None:
     """Nobody could renew a lease: for the length of one nobody is taken for dead."""
     rig.started().holds(FOREIGN, -1, raw(1))
     rig.watch.postpone()
-    assert rig.watch.explain(1) == 1
+    assert rig.poll(leases=True) == 0
     assert rig.cost() == READ
     assert rig.watch.left() == DEFAULT_LENGTH
     rig.clock.advance(DEFAULT_LENGTH - 1)
-    assert rig.watch.explain(1) == 1
+    assert rig.poll(leases=True) == 0
     rig.watch.look()
     assert rig.observer.llen(FOREIGN) == 1
     assert rig.watch.left() == 1
@@ -391,29 +425,31 @@ def test_after_an_outage_the_others_come_first(rig: Rig) -> None:
 # -- the start -------------------------------------------------------------------------
 
 
-def test_the_first_look_asks_for_stock_workers_too(rig: Rig) -> None:
-    """Found something at the start: two commands tell leases from what others hold."""
-    rig.observer.lpush(KEY, raw(1))
-    rig.reset()
-    assert rig.watch.explain(1) == 0
-    assert rig.cost() == {"exists": 1, "zrange": 1}
-    assert rig.watch.keys() == [LEASES]
-
-
-def test_the_first_look_counts_both(rig: Rig) -> None:
-    """A lease and a stock worker's record are two keys that are no queues."""
-    rig.holds(FOREIGN, 100)
-    now, _ = rig.observer.time()
-    rig.observer.zadd("unacked_index", {"a-tag": now})
-    assert rig.watch.explain(2) == 2
-    assert rig.observer.zcard("unacked_index") == 1
-
-
-def test_the_first_look_adopts(rig: Rig, lines: Callable[[str], list[Any]]) -> None:
-    """What a stock worker has held for too long comes back."""
-    rig.observer.zadd("unacked_index", {"a-tag": 1})
-    rig.observer.hset("unacked", "a-tag", json.dumps([json.loads(raw(1)), "", KEY]))
-    assert rig.watch.explain(1) == 1
+def test_the_first_look_reads_the_leases(rig: Rig) -> None:
+    """Found leases at the start: read at once, and only the leases next time."""
+    rig.holds(FOREIGN, -1, raw(1))
+    assert rig.poll(leases=True) == 0
     assert numbers(rig.observer.lrange(KEY, 0, -1)) == [1]
-    assert rig.observer.keys() == [KEY.encode()]
-    assert [line["count"] for line in lines("stock_messages_adopted")] == [1]
+    assert rig.watch.keys(1) == [LEASES]
+
+
+def test_the_first_look_adopts(rig: Rig) -> None:
+    """What a dead stock worker held comes back, beside a message that waits."""
+    message = {"body": "", "headers": {"id": "7"}, "properties": {}}
+    rig.observer.hset("unacked", "tag", json.dumps([message, "", KEY]))
+    rig.observer.zadd("unacked_index", {"tag": 1})
+    rig.observer.lpush(KEY, raw(1))
+    assert rig.poll(1, stock=True) == 1
+    assert sorted(numbers(rig.observer.lrange(KEY, 0, -1))) == [1, 7]
+    assert not rig.observer.exists("unacked_index")
+
+
+def test_a_refused_adoption_keeps_us_from_no_queue(
+    rig: Rig, lines: Callable[[str], list[Any]]
+) -> None:
+    """Somebody else uses the name: said once, and the worker goes on."""
+    rig.observer.set("unacked_index", "mine")
+    assert rig.poll(1, stock=True) == 1
+    (line,) = lines("rescue_refused")
+    assert line["list"] == "unacked_index"
+    assert rig.watch.keys(1) == [LEASES]

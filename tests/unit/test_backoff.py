@@ -20,11 +20,11 @@ def test_first_and_most_are_arguments() -> None:
 
 
 def test_pauses_are_spread_by_a_fifth() -> None:
-    """1,000 workers: the first pause lies between 0.8 and 1.2 s, evenly."""
+    """1,000 workers: the first pause lies between 0.8 and 1 s, evenly."""
     found = [next(pauses(rng=random.Random(seed))) for seed in range(1000)]
     assert 0.8 <= min(found) < 0.81
-    assert 1.19 < max(found) <= 1.2
-    assert sum(found) / 1000 == pytest.approx(1.0, abs=0.01)
+    assert 0.99 < max(found) <= 1.0
+    assert sum(found) / 1000 == pytest.approx(0.9, abs=0.01)
 
 
 def test_the_same_seed_gives_the_same_pauses() -> None:
@@ -47,4 +47,4 @@ def test_a_minute_away_costs_few_tries() -> None:
         total += next(series)
         tries += 1
     assert 5 <= tries <= 8
-    assert 48 < sum(islice(series, 2)) < 72
+    assert 48 < sum(islice(series, 2)) < 60

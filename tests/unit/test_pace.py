@@ -159,3 +159,13 @@ def test_deaf_without_work_keeps_the_interval() -> None:
     pace, clock = make(1800.0)
     pace.polled(deaf=True)
     assert abs(polls_within(pace, clock, 86_400.0, deaf=True) - 48) <= 1
+
+
+def test_polls_out_of_turn_do_not_add_up() -> None:
+    """A hundred reconnects within an interval: the next poll is one interval away."""
+    pace, clock = make(1800.0)
+    poll(pace, clock)
+    for _ in range(100):
+        clock.advance(0.1)
+        pace.polled(deaf=False)
+    assert pace.left() == pytest.approx(1800.0)

@@ -49,7 +49,7 @@ LINES = [
     ("WRONGTYPE Operation against a key holding the wrong kind of value", OTHER),
     ("EXECABORT Transaction discarded because of previous errors.", OTHER),
     ("ERR something new", OTHER),
-    ("ERR max number of clients reached", AWAY),
+    ("ERR max number of clients reached", BUSY),
 ]
 
 #: What becomes of the way to a server.
