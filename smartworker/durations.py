@@ -15,7 +15,7 @@ def parse_duration(text: str) -> timedelta:
     """
     text = text.strip().lower()
     if not text or not _DURATION.fullmatch(text):
-        raise ValueError(f"{text!r} is not a duration such as 30s, 5m or 1h30m")
+        raise ValueError(f"{text!r} is not a duration such as 30s, 5m, 1h30m or 2d")
     try:
         total = timedelta(
             seconds=sum(int(n) * _UNITS[unit] for n, unit in _PART.findall(text))

@@ -200,7 +200,7 @@ def _addressed(channel: Any, raw: bytes, queue: str) -> tuple[bytes, str]:
 
 def missing(wanted: str) -> str:
     """The sentence about a letter that is not there."""
-    return f"There is no dead letter {wanted}: it was requeued, or dropped."
+    return f"There is no dead letter {wanted} (any more)."
 
 
 def _client(channel: Any) -> Any:

@@ -38,7 +38,7 @@ class Transport(stock.Transport):
 
     @property
     def max_deliveries(self) -> int:
-        """How often a message may be started before it is parked."""
+        """How often a message may be delivered before it is a dead letter."""
         return int(self.client.transport_options.get("max_deliveries", 5))
 
     def pool_for(self, channel: Any) -> Any:

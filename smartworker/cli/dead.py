@@ -43,7 +43,6 @@ UNDECIDED = (
     "use --all."
 )
 NONE = "No dead letter fits."
-OVERDECIDED = "--all goes without IDs, --task, --reason and --older-than."
 
 as_json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print facts for programs."

@@ -1,4 +1,4 @@
-"""Rows F30 to F37, F39 to F46: servers that die, forget, refuse, or are none.
+"""Rows F30 to F46: servers that die, forget, refuse, or are none.
 
 Outages are shorter here than in the matrix where a docstring says so; what is promised
 about them stays as it is.
@@ -468,6 +468,45 @@ def test_f37_read_only_for_a_while(
     assert resume <= (5 if results == "elsewhere" else 30)
     assert cost <= 10
     assert worker.process.poll() is None
+
+
+@full
+def test_f38_a_failover_that_forgets(
+    start_server: StartServer, stage_on: StageOn, figures: Figures
+) -> None:
+    """Behind one address a replica takes over that has not seen the last writes.
+
+    Without Sentinel, whose addresses the settings refuse: an endpoint moves by itself.
+    """
+    master, replica = start_server(), start_server()
+    with redis.Redis.from_url(replica.url) as second, FaultProxy(master.port) as proxy:
+        second.replicaof(HOST, master.port)
+        stage = stage_on(master.url)
+        worker = stage.start("-c", "2", url=proxy.url, **calm())
+        stage.publish("late", ["late-1", "late-2"])
+        stage.started(2)
+        known = [f"known-{number}" for number in range(20)]
+        stage.publish("note", known)
+        wait_until(lambda: stage.held() == 8, what="a full prefetch")
+        assert stage.client.wait(1, 5000) == 1
+        second.replicaof("NO", "ONE")
+        unseen = [f"unseen-{number}" for number in range(20)]
+        stage.publish("note", unseen)
+        stage.client.close()
+        master.kill()
+        proxy._upstream = (HOST, replica.port)
+        proxy.close()
+        stage.client = redis.Redis.from_url(replica.url)
+        stage.open_gate()
+        begun = time.monotonic()
+        stage.done([*known, "late-1", "late-2"], BACK)
+        stage.settled(BACK)
+        lost = stage.record.lost(unseen)
+        dup = stage.record.duplicates()
+        figures(lost=len(lost), dup=dup, seconds=time.monotonic() - begun)
+        assert lost == set(unseen)
+        assert dup == 0
+        assert worker.process.poll() is None
 
 
 def test_f39_scripts_are_forgotten(stage: Stage, figures: Figures) -> None:

@@ -1,4 +1,4 @@
-"""Rows F53 to F58, F60, F64, F65, F67, F69 and F72: work of all kinds, and neighbours.
+"""Rows F48, F51, F53 to F58, F60, F64, F65, F67 to F69 and F72: work and neighbours.
 
 Times are shorter here than in the matrix where a docstring says so.
 """
@@ -44,6 +44,52 @@ from tests.faults.stage import PROJECT, QUEUE, ROOT, Stage
 from tests.processes import WorkerProcess, wait_until
 
 STOCK = "tests.faults.stock"
+
+# -- clocks ----------------------------------------------------------------------------
+
+
+@full
+@pytest.mark.parametrize("skew", ["+2h", "-2h", "+400d"])
+def test_f48_a_clock_that_is_wrong(stage: Stage, figures: Figures, skew: str) -> None:
+    """One of two workers has another time: it keeps what it holds, and is rescued."""
+    lease = {"SMARTWORKER_LEASE": "2s"}
+    fake = {"LD_PRELOAD": fake_time_library(), "FAKETIME": skew}
+    wrong = stage.start(
+        *("-P", "threads", "-c", "2"), FAKETIME_DONT_FAKE_MONOTONIC="1", **fake, **lease
+    )
+    right = stage.start("-P", "threads", "-c", "2", **lease)
+    stage.publish("late", range(4))
+    stage.started(4)
+    time.sleep(2 * 2)  # two leases: both workers have renewed theirs
+    assert len(stage.record.runs()) == 4
+    assert not [*wrong.events("messages_rescued"), *right.events("messages_rescued")]
+    wrong.kill_all()
+    stage.open_gate()
+    took = stage.done(range(4), 2 + 5 + PEAK)
+    stage.settled()
+    dup = stage.record.duplicates()
+    figures(lost=0, dup=dup, again=took)
+    assert dup == 2  # those of the worker that was killed
+
+
+def fake_time_library() -> str:
+    """libfaketime, where Debian's package `faketime` puts it."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found:
+        pytest.skip("apt-get install faketime")
+    return str(found[0])
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "EST5EDT,M3.2.0,M11.1.0", ""])
+def test_f51_no_time_zones_on_the_machine(stage: Stage, zone: str) -> None:
+    """Neither a database nor a proper TZ: the windows are where they should be."""
+    asked = ("windows", "--at", "2026-11-01T01:30:00-04:00", "--json")
+    env = {"TZ": zone, "PYTHONTZPATH": "", "SMARTWORKER_WINDOWS": "20:00-23:00=30s"}
+    found = json.loads(program(stage, "smartworker.cli.main", *asked, **env).stdout)
+    assert found["poll_seconds"] == PEAK
+    assert found["window"] is None
+    assert found["until"] == "2026-11-01T20:00:00-05:00"
+
 
 # -- tasks for later -----------------------------------------------------------------
 
@@ -97,13 +143,11 @@ def stock_worker(stage: Stage, *args: str, **env: str) -> WorkerProcess:
     return worker
 
 
-def program(
-    stage: Stage, *words: str, url: str | None = None
-) -> subprocess.CompletedProcess[str]:
+def program(stage: Stage, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """A Python program in the project's environment, run to its end."""
     done = subprocess.run(
         [sys.executable, "-m", *words],
-        env={**os.environ, **stage.environment, "REDIS_URL": url or stage.url},
+        env={**os.environ, **stage.environment, "REDIS_URL": stage.url, **env},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -520,6 +564,25 @@ def test_f67_a_chord_in_a_storm(stage: Stage, figures: Figures) -> None:
 
 
 # -- several workers -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"SMARTWORKER_QUIET_POLL": "soon"},
+        {"FAULTY_CONF": "no JSON: the project cannot be imported"},
+    ],
+)
+def test_f68_a_start_that_fails(stage: Stage, wrong: dict[str, str]) -> None:
+    """A wrong setting, an error in the project: it ends before it asks the server.
+
+    Starting it again and again is the platform's, and so are the pauses; what a good
+    start costs is in F01.
+    """
+    seen = Seen(stage.client)
+    worker = stage.spawn("-c", "1", **wrong)
+    assert worker.process.wait(20) != 0
+    assert seen.commands() == {}
 
 
 @full

@@ -176,7 +176,7 @@ def test_show_what_is_not_there(redis_url: str) -> None:
     done = run_command(redis_url, "dead", "show", "5-5")
     assert done.returncode == 1
     assert done.stderr == (
-        "smartworker: There is no dead letter 5-5: it was requeued, or dropped.\n"
+        "smartworker: There is no dead letter 5-5 (any more).\n"
     )
     for wrong in ("abc", "5", "99999999999999999999-0", "٣-٣"):
         done = run_command(redis_url, "dead", "show", wrong)
@@ -250,7 +250,7 @@ def test_requeue_for_programs(redis_url: str, client: Any) -> None:
             "outcome": "missing",
             "task": None,
             "queue": None,
-            "detail": "There is no dead letter 5-5: it was requeued, or dropped.",
+            "detail": "There is no dead letter 5-5 (any more).",
         },
     ]
 

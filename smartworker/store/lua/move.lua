@@ -1,4 +1,4 @@
--- Moves messages out of one in-flight list, each to one place, all or nothing.
+-- Moves messages out of one in-flight list; each goes to one place, or stays.
 --
 -- KEYS  1 leases (sorted set)   2 in-flight list   3 its queue
 --       4 dead letters (stream)
