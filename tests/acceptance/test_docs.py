@@ -13,7 +13,8 @@ from smartworker.settings import Settings
 from smartworker.store.moves import move
 from tests.commands import run_command
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 PAGE = (DOCS / "reliability.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^\$ smartworker (.+)$", PAGE, re.MULTILINE)
 EXAMPLE = "1764026888123-0"
@@ -60,3 +61,13 @@ def test_the_snippet_publishes_once(redis_url):
 def test_every_reason_is_explained(reason):
     """A reason that a letter may have stands on the page."""
     assert f"`{reason}`" in PAGE
+
+
+def test_every_row_of_the_table_is_a_test():
+    """A fault with a number has a test with that number in its name."""
+    tests = "".join(path.read_text() for path in ROOT.glob("tests/faults/test_*.py"))
+    rows = re.findall(r"^\| (F\d\d(?:, F\d\d)*) ", PAGE, re.MULTILINE)
+    numbers = {number for row in rows for number in row.split(", ")}
+    assert len(numbers) > 40
+    missing = [n for n in sorted(numbers) if f"test_{n.lower()}_" not in tests]
+    assert missing == []

@@ -9,7 +9,13 @@ from tests.processes import wait_until
 LEASE = 2.0
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize(
+    "pool",
+    [
+        "solo",
+        *(pytest.param(p, marks=pytest.mark.full) for p in ("prefork", "threads")),
+    ],
+)
 def test_d1_a_task_longer_than_its_lease(
     stage: Stage, figures: Figures, pool: str
 ) -> None:

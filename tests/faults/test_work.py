@@ -58,14 +58,14 @@ def test_f48_a_clock_that_is_wrong(stage: Stage, figures: Figures, skew: str) ->
         *("-P", "threads", "-c", "2"), FAKETIME_DONT_FAKE_MONOTONIC="1", **fake, **lease
     )
     right = stage.start("-P", "threads", "-c", "2", **lease)
-    stage.publish("late", range(4))
+    stage.publish("late", range(16))
     stage.started(4)
     time.sleep(2 * 2)  # two leases: both workers have renewed theirs
     assert len(stage.record.runs()) == 4
     assert not [*wrong.events("messages_rescued"), *right.events("messages_rescued")]
     wrong.kill_all()
     stage.open_gate()
-    took = stage.done(range(4), 2 + 5 + PEAK)
+    took = stage.done(range(16), 2 + 5 + PEAK)
     stage.settled()
     dup = stage.record.duplicates()
     figures(lost=0, dup=dup, again=took)

@@ -175,9 +175,7 @@ def test_show_what_is_not_there(redis_url: str) -> None:
     """One sentence and exit status 1; no id at all is wrong usage."""
     done = run_command(redis_url, "dead", "show", "5-5")
     assert done.returncode == 1
-    assert done.stderr == (
-        "smartworker: There is no dead letter 5-5 (any more).\n"
-    )
+    assert done.stderr == ("smartworker: There is no dead letter 5-5 (any more).\n")
     for wrong in ("abc", "5", "99999999999999999999-0", "٣-٣"):
         done = run_command(redis_url, "dead", "show", wrong)
         assert done.returncode == 2
