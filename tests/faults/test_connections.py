@@ -171,17 +171,17 @@ class Cutter:
         self.publish(range(published, tasks))
 
 
-def test_f20_connections_are_killed_at_random(stage: Stage, figures: Figures) -> None:
+def test_f20_connections_are_killed_at_random(
+    stage: Stage, figures: Figures, seed: int
+) -> None:
     """Four seconds of kills each 10 to 60 ms, the producer's too, with 400 tasks."""
-    seed = random.randrange(10**6)
-    print("seed", seed)  # noqa: T201 - it makes a failure repeatable
     stage.start("-c", str(CONCURRENCY))
     cutter = Cutter(stage, seed)
     cutter.run(4.0, 400, lambda: None)
     stage.done(range(400), BACK)
     stage.settled(BACK)
     dup = stage.record.duplicates()
-    figures(seed=seed, kills=cutter.kills, lost=0, dup=dup)
+    figures(kills=cutter.kills, lost=0, dup=dup)
     assert cutter.kills >= 40
     assert dup <= max(cutter.kills / 40, 1)
 
@@ -189,11 +189,9 @@ def test_f20_connections_are_killed_at_random(stage: Stage, figures: Figures) ->
 @full
 @pytest.mark.timeout(240)
 def test_f20_connections_and_workers_are_killed_at_random(
-    stage: Stage, figures: Figures
+    stage: Stage, figures: Figures, seed: int
 ) -> None:
     """A minute with 6,000 tasks, and each seven seconds the worker is killed too."""
-    seed = random.randrange(10**6)
-    print("seed", seed)  # noqa: T201 - it makes a failure repeatable
     cutter = Cutter(stage, seed)
     alive = [stage.start("-c", str(CONCURRENCY)) for _ in range(2)]
     killed = 0
@@ -210,7 +208,7 @@ def test_f20_connections_and_workers_are_killed_at_random(
     stage.done(range(6000), 90)
     stage.settled(90)
     dup = stage.record.duplicates()
-    figures(seed=seed, kills=cutter.kills, workers_killed=killed, lost=0, dup=dup)
+    figures(kills=cutter.kills, workers_killed=killed, lost=0, dup=dup)
     assert cutter.kills >= 600
     # What was running when its worker was killed runs again: that is F02's figure.
     assert dup <= cutter.kills / 40 + CONCURRENCY * killed

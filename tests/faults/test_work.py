@@ -455,11 +455,9 @@ def subtasks(parents: range, children: int) -> list[str]:
 
 
 def test_f64_subtasks_while_connections_are_killed(
-    stage: Stage, figures: Figures
+    stage: Stage, figures: Figures, seed: int
 ) -> None:
     """Two hundred parents with five children each: every child runs."""
-    seed = random.randrange(10**6)
-    print("seed", seed)  # noqa: T201 - it makes a failure repeatable
     parents = range(200)
     stage.publish("parent", parents, children=5)
     stage.start("-c", str(CONCURRENCY))
@@ -468,7 +466,7 @@ def test_f64_subtasks_while_connections_are_killed(
         stage.done(subtasks(parents, 5), BACK)
     stage.settled(BACK)
     dup = stage.record.duplicates()
-    figures(seed=seed, kills=kills.count, lost=0, dup=dup)
+    figures(kills=kills.count, lost=0, dup=dup)
     assert kills.count >= 20
     # kombu publishes again what may have been published: one for a kill at the most.
     assert dup <= kills.count
@@ -544,10 +542,8 @@ def test_f65_the_result_store_is_away(
 
 
 @full
-def test_f67_a_chord_in_a_storm(stage: Stage, figures: Figures) -> None:
+def test_f67_a_chord_in_a_storm(stage: Stage, figures: Figures, seed: int) -> None:
     """Fifty tasks, connections and a child killed meanwhile: one callback."""
-    seed = random.randrange(10**6)
-    print("seed", seed)  # noqa: T201 - it makes a failure repeatable
     note = stage.project.note
     worker = stage.start("-c", str(CONCURRENCY))
     header = [note.s(n, seconds=0.15) for n in range(50)]
@@ -559,7 +555,7 @@ def test_f67_a_chord_in_a_storm(stage: Stage, figures: Figures) -> None:
     stage.settled(BACK)
     counts = stage.record.starts()
     dup = stage.record.duplicates()
-    figures(seed=seed, kills=kills.count, callbacks=counts["callback"], dup=dup)
+    figures(kills=kills.count, callbacks=counts["callback"], dup=dup)
     assert counts["callback"] == 1
 
 
