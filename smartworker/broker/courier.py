@@ -117,8 +117,7 @@ class Courier:
     def round(self) -> bool:
         """One round trip; false if there was nothing to take."""
         refusal = self._send_back()
-        if self._refused:
-            self._probe()
+        self.probe()
         wishes = self._wishes()
         if wishes or self._finished:
             self._settle(self._exchange(wishes), wishes)
@@ -126,9 +125,9 @@ class Courier:
             raise refusal
         return bool(wishes or self._leaving)
 
-    def _probe(self) -> None:
-        """One acknowledgement ahead of all others: a replica would refuse them all."""
-        if self._finished:
+    def probe(self) -> None:
+        """After a refusal one of the finished goes ahead: a replica refuses all."""
+        if self._refused and self._finished:
             self._settle(self._exchange([], most=1), [])
 
     def flush(self) -> None:

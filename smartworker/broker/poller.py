@@ -184,9 +184,8 @@ class Poller:
     @property
     def state(self) -> str:
         """`connected`, `starting`, or the kind of trouble, such as `lost`."""
-        if self.outage is not None:
-            return self.outage.refusal.kind
-        return "starting" if self.pace.last is None else "connected"
+        well = "starting" if self.pace.last is None else "connected"
+        return well if self.outage is None else self.outage.refusal.kind
 
     def stop_taking(self) -> None:
         """Take no message any more; safe from a signal handler."""
@@ -384,6 +383,7 @@ class Poller:
             # The server may have forgotten our lease, and all others theirs.
             self.custody.lease.forget()
             self.custody.watch.postpone()
+        self.courier.probe()
         self._changed = True  # look again: what was refused counts as empty
         self._prepare()
         found = self.courier.missing([*self.held(), *self.custody.strangers.held()])

@@ -600,7 +600,7 @@ def round_trip(seconds: float) -> dict[str, Any]:
     [
         ("segments", {"pieces": Pieces(share=0.3)}, 100),
         pytest.param("latency", round_trip(2.0), 20, marks=full),
-        pytest.param("latency of both ways", round_trip(4.0), 20, marks=full),
+        pytest.param("latency of both ways", round_trip(4.0), 10, marks=full),
         pytest.param("1 kB/s", {"rate": 1000.0}, 20, marks=full),
     ],
 )
@@ -785,7 +785,8 @@ def test_f61_a_unix_socket(
             for client in stage.client.client_list()
             if int(client["id"]) != ours
         }
-        assert places == {f"{path}:0"}
+        assert places
+        assert all(str(path) in place for place in places)
 
 
 @full
