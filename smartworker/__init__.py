@@ -4,14 +4,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from smartworker.cron.registry import Jobs
     from smartworker.errors import SettingsError, SmartworkerError
     from smartworker.settings import Settings
     from smartworker.worker.publish import publish_once
     from smartworker.worker.setup import setup
 
-__all__ = ["Settings", "SettingsError", "SmartworkerError", "publish_once", "setup"]
+__all__ = [
+    "Jobs",
+    "Settings",
+    "SettingsError",
+    "SmartworkerError",
+    "publish_once",
+    "setup",
+]
 
 _HOMES = {
+    "Jobs": "smartworker.cron.registry",
     "Settings": "smartworker.settings",
     "SettingsError": "smartworker.errors",
     "SmartworkerError": "smartworker.errors",

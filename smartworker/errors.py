@@ -27,3 +27,9 @@ class BrokerRefused(SmartworkerError):
 
 class UnknownJob(SmartworkerError):
     """No cron job has this name."""
+
+
+class JobError(SmartworkerError, ValueError):
+    """A cron job is declared in a way that cannot work."""
+
+    exit_status = 78

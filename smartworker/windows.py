@@ -25,6 +25,7 @@ EXAMPLE = "20:00-23:00=30s or mon-fri 20:00-23:00=30s"
 # in three weeks is nothing for ever. Most changes are found within two days.
 _HORIZONS = (2, 21)
 _INSTANT = timedelta(microseconds=1)
+_ANY = "1m"  # hours in which something is allowed have no poll
 _SPAN = re.compile(
     r"(?:(?P<days>[a-z][a-z\s,-]*)\s)?\s*(?P<start>\d{1,3}:\d{1,3})"
     r"\s*-\s*(?P<end>\d{1,3}:\d{1,3})",
@@ -88,6 +89,22 @@ class Windows:
         if not spans:
             raise ValueError(f"there is no window in it: write {EXAMPLE}.")
         return cls(tuple(spans.values()), home)
+
+    @classmethod
+    def hours(cls, text: str, zone: str) -> "Windows":
+        """Windows in which something is allowed, written without polls.
+
+        Raises ValueError with a sentence that names the wrong piece.
+        """
+        pieces = [piece for piece in map(str.strip, text.split(";")) if piece]
+        for piece in pieces:
+            if "=" in piece:
+                raise ValueError(f"{piece!r} has a poll: write mon-fri 08:00-18:00.")
+        marked = (
+            f"{span}={_ANY}{at}{zone_name}"
+            for span, at, zone_name in (piece.partition("@") for piece in pieces)
+        )
+        return cls.parse(";".join(marked), zone)
 
     def at(self, now: datetime) -> Window | None:
         """The window that is open at this instant, or None."""

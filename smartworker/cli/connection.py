@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -12,23 +11,10 @@ from smartworker.cli.run import READY_MADE
 from smartworker.errors import BrokerRefused, SettingsError, SmartworkerError
 from smartworker.store.client import RedisError, ResponseError, explain
 from smartworker.store.refusals import DENIED, OTHER, classify
+from smartworker.worker.link import Link, open_link
 
 #: For each command that works on a broker.
 EXIT_STATUSES = "69 Redis cannot be reached, 78 a setting is wrong or Redis refused it"
-
-
-@dataclass(frozen=True)
-class Broker:
-    """An app, a channel to its broker, and a plain client on the same sockets."""
-
-    app: Any
-    channel: Any
-    client: Any
-
-    @property
-    def prefix(self) -> str:
-        """What stands in front of all keys."""
-        return str(self.channel.global_keyprefix)
 
 
 def app_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -66,7 +52,7 @@ def load(app_name: str) -> Any:
 
 
 @contextmanager
-def opened(app_name: str, *, any_server: bool = False) -> Iterator[Broker]:
+def opened(app_name: str, *, any_server: bool = False) -> Iterator[Link]:
     """A connection to the broker of an app; errors of the server become sentences.
 
     `any_server`: even one that is too old for us. 3 commands, none billed.
@@ -77,14 +63,15 @@ def opened(app_name: str, *, any_server: bool = False) -> Iterator[Broker]:
     logging.getLogger("smartworker").addHandler(logging.NullHandler())
     app = load(app_name)
     (reach_broker if any_server else check_broker)(app)
-    connection = app.connection_for_write()
     try:
-        channel = connection.channel()
-        yield Broker(app, channel, connection.transport.plain_client(channel))
+        link = open_link(app)
+        try:
+            yield link
+        finally:
+            link.close()
     except RedisError as error:
-        raise refused(connection.as_uri(), error) from error
-    finally:
-        connection.release()
+        uri = app.connection_for_write().as_uri()
+        raise refused(uri, error) from error
 
 
 def refused(url: str, error: RedisError) -> SmartworkerError:

@@ -22,10 +22,11 @@ from smartworker.broker.letters import (
     server_now,
 )
 from smartworker.broker.returns import REASONS
-from smartworker.cli.connection import EXIT_STATUSES, Broker, app_option, opened
+from smartworker.cli.connection import EXIT_STATUSES, app_option, opened
 from smartworker.cli.plan_options import Checked
 from smartworker.cli.shown import plain, queue_name
 from smartworker.durations import parse_duration
+from smartworker.worker.link import Link
 
 EPILOG = f"""\b
 Examples:
@@ -240,7 +241,7 @@ def chosen_by(
     return selection
 
 
-def ask(broker: Broker, verb: str, selection: Selection, *, yes: bool) -> None:
+def ask(broker: Link, verb: str, selection: Selection, *, yes: bool) -> None:
     """Let a person confirm that all letters are meant. 1 command."""
     if yes or not selection.everything:
         return

@@ -10,11 +10,12 @@ import click
 
 from smartworker.broker.adoption import MOST, Adopter
 from smartworker.broker.rescue import Rescued, Rescuer
-from smartworker.cli.connection import EXIT_STATUSES, Broker, app_option, opened
+from smartworker.cli.connection import EXIT_STATUSES, app_option, opened
 from smartworker.cli.shown import about, plain, queue_name
 from smartworker.store import keys
 from smartworker.store.dead import DeadLetters, Facts
 from smartworker.store.leases import Leases
+from smartworker.worker.link import Link
 
 
 @click.command(
@@ -73,7 +74,7 @@ def rescue(orphans: bool, app_name: str, as_json: bool) -> None:
 class Rounds:
     """One look at everything that workers may have left behind."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Link) -> None:
         self._broker = broker
         self._deaths: list[Facts] = []
         most = broker.channel.connection.max_deliveries

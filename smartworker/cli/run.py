@@ -1,15 +1,13 @@
 """`smartworker worker` and `smartworker web`: the two processes of a deployment."""
 
 import sys
-from collections.abc import Iterable
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from smartworker import logs
-from smartworker.cron.registry import Jobs
+from smartworker.cron.registry import load_jobs
 from smartworker.errors import SettingsError
 from smartworker.leash import die_with_parent
 
@@ -116,24 +114,3 @@ def web(host: str) -> None:
         ) from error
     logs.configure(settings.log_format, secrets(app))
     serve(create_app(app, settings, load_jobs(settings.tasks)), host, settings.port)
-
-
-def load_jobs(modules: Iterable[str]) -> Jobs:
-    """The cron jobs that the tasks modules declare, together."""
-    jobs = Jobs()
-    for home in dict.fromkeys(map(jobs_module, modules)):
-        if declare := getattr(import_module(home), "declare", None):
-            declare(jobs)
-    return jobs
-
-
-def jobs_module(tasks: str) -> str:
-    """The module `jobs` beside a tasks module, or that module itself."""
-    package, dot, _ = tasks.rpartition(".")
-    sibling = f"{package}{dot}jobs"
-    try:
-        return sibling if find_spec(sibling) else tasks
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"SMARTWORKER_TASKS names {tasks!r}, and there is no {error.name!r}."
-        ) from error

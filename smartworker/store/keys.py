@@ -8,6 +8,10 @@ INFLIGHT = f"{NAMESPACE}:inflight:"
 LEASES = f"{NAMESPACE}:leases"
 #: A stream: messages that nobody could or may run.
 DEAD = f"{NAMESPACE}:dead"
+#: A hash: what is known of all cron jobs, beside their declaration.
+JOBS = f"{NAMESPACE}:jobs"
+#: A channel: a job was paused or resumed.
+JOB_NEWS = f"{NAMESPACE}:news"
 #: kombu's record of what stock workers hold: tag -> message, and tag -> taken when.
 STOCK_HELD = "unacked"
 STOCK_INDEX = "unacked_index"
@@ -31,6 +35,21 @@ def owner(inflight_key: str, prefix: str = "") -> tuple[str, str]:
 def once(key: str) -> str:
     """The record that a message with this key was published."""
     return f"{NAMESPACE}:once:{key}"
+
+
+def runs(job: str) -> str:
+    """The stream of a job's finished runs."""
+    return f"{NAMESPACE}:runs:{job}"
+
+
+def running(job: str) -> str:
+    """The lease of a job that must not overlap; its value is the id of the run."""
+    return f"{NAMESPACE}:running:{job}"
+
+
+def record(task_id: str) -> str:
+    """The record of a run where results are kept somewhere else."""
+    return f"{NAMESPACE}:record:{task_id}"
 
 
 def bell(queue_key: str) -> str:

@@ -1,10 +1,12 @@
 """`setup(app)`: makes any Celery app a smartworker, and taking it out needs nothing."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES
 
+from smartworker.cron.registry import Jobs
 from smartworker.settings import Settings
 from smartworker.worker import journal
 from smartworker.worker.bootstep import OPTIONS, Pacemaker
@@ -17,17 +19,23 @@ BACKEND = "smartworker.worker.results:Backend"
 WORKER = "smartworker.worker.program:Worker"
 
 
-def setup(app: Any, settings: Settings | None = None) -> Any:
+def setup(
+    app: Any,
+    settings: Settings | None = None,
+    jobs: Jobs | Callable[[], Jobs] | None = None,
+) -> Any:
     """Give a Celery app our transport, results, defaults and bootstep; returns it.
 
-    Without `settings` they are read from the environment. A second call does
-    nothing. Raises SettingsError for a setting that is wrong.
+    Without `settings` they are read from the environment. `jobs` are the cron jobs of
+    the app, or a function that gives them when they are first needed. A second call
+    does nothing. Raises SettingsError for a setting that is wrong.
     """
     if getattr(app, "smartworker", None) is not None:
         return app
     if settings is None:
         settings = Settings.from_environment(os.environ)
     app.smartworker = settings
+    app.smartworker_jobs = jobs or Jobs()
     # An alias keeps URL, banner and monitors as they are; an own URL scheme would
     # make kombu drop TLS.
     TRANSPORT_ALIASES.update(dict.fromkeys(SCHEMES, TRANSPORT))
@@ -44,3 +52,11 @@ def setup(app: Any, settings: Settings | None = None) -> Any:
     app.user_options["worker"].update(OPTIONS)
     journal.connect()
     return app
+
+
+def jobs_of(app: Any) -> Jobs:
+    """The cron jobs of an app that `setup` has seen."""
+    if not isinstance(app.smartworker_jobs, Jobs):
+        app.smartworker_jobs = app.smartworker_jobs()
+    jobs: Jobs = app.smartworker_jobs
+    return jobs

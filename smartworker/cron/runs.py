@@ -1,0 +1,84 @@
+"""One run of a job: what it is called, and what its message carries."""
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Literal
+from uuid import UUID
+
+from smartworker.cron.registry import Job
+from smartworker.cron.slots import Slot
+
+#: A header of a message: everything about the run that its worker has to know.
+HEADER = "smartworker_run"
+
+#: What started a run: a cron service, a person over HTTP or in a shell, or the worker
+#: that noticed that nobody had called.
+Trigger = Literal["http", "manual", "command", "catch-up"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run: whose, for which slot, and under which id."""
+
+    job: Job
+    slot: Slot
+    task_id: str
+    trigger: Trigger = "http"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    #: The id that the slot itself has, where a key gave the run another one.
+    slot_id: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The same for two calls that pass the same parameters."""
+        return sha256(_canonical(self.parameters).encode()).hexdigest()[:16]
+
+    def header(self, trigger_id: str) -> dict[str, Any]:
+        """What the message carries; times in seconds."""
+        limit = self.job.limit
+        return {
+            "job": self.job.name,
+            "slot": str(self.slot),
+            "scheduled": self.slot.scheduled,
+            "trigger": self.trigger,
+            "trigger_id": trigger_id,
+            "digest": self.digest,
+            "overlap": self.job.overlap,
+            "limit": None if limit is None else limit.total_seconds(),
+            "retention": int(self.job.retention.total_seconds()),
+        }
+
+
+@dataclass(frozen=True)
+class Names:
+    """The ids of runs, which nobody can guess who does not know the secret.
+
+    An id is all that is needed to read a result, so it must not follow from the name
+    of a job and a time alone.
+    """
+
+    secret: bytes = field(repr=False)
+
+    def of_slot(
+        self, job: Job, slot: Slot, parameters: Mapping[str, Any] | None = None
+    ) -> str:
+        """The id of a job's run for a slot. Other parameters are another run."""
+        asked = _canonical(parameters) if parameters else ""
+        kind = "slot" if slot.scheduled else "minute"
+        return self._id(kind, job.name, str(slot), asked)
+
+    def of_key(self, job: Job, key: str) -> str:
+        """The id of a job's run under a key that the caller chose."""
+        return self._id("key", job.name, key)
+
+    def _id(self, *parts: str) -> str:
+        text = "\0".join(parts).encode("utf-8", "surrogatepass")
+        digest = hmac.digest(self.secret, text, "sha256")
+        return str(UUID(bytes=digest[:16], version=5))
+
+
+def _canonical(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(dict(parameters), sort_keys=True, separators=(",", ":"))

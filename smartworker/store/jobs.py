@@ -1,0 +1,90 @@
+"""What all processes know of the cron jobs: one hash, and news of its changes."""
+
+import json
+from dataclasses import dataclass, field
+from secrets import token_hex
+from typing import Any
+
+from smartworker.store import keys
+from smartworker.store.meter import because
+
+SECRET = "secret"  # noqa: S105 - the name of a field
+PAUSED = "paused:"
+SINCE = "since:"
+
+
+@dataclass(frozen=True)
+class JobState:
+    """The hash as it was read."""
+
+    secret: bytes = field(repr=False)
+    #: job -> when it was paused, ISO 8601
+    paused: dict[str, str]
+    #: job -> when a worker first knew of it, ISO 8601
+    since: dict[str, str]
+
+
+def load(client: Any, prefix: str = "") -> JobState:
+    """What is known now. 1 command; 3 the first time of all."""
+    with because("cron"):
+        fields = _fields(client, prefix)
+        if SECRET not in fields:
+            client.hsetnx(prefix + keys.JOBS, SECRET, token_hex(32))
+            fields = _fields(client, prefix)
+    return JobState(
+        secret=fields[SECRET].encode(),
+        paused=_part(fields, PAUSED),
+        since=_part(fields, SINCE),
+    )
+
+
+def pause(client: Any, job: str, when: str, prefix: str = "") -> None:
+    """Stop a job's triggers in all processes. 2 commands."""
+    with because("cron"):
+        client.hset(prefix + keys.JOBS, PAUSED + job, when)
+    _tell(client, job, when, prefix)
+
+
+def resume(client: Any, job: str, prefix: str = "") -> None:
+    """Let a job's triggers through again, in all processes. 2 commands."""
+    with because("cron"):
+        client.hdel(prefix + keys.JOBS, PAUSED + job)
+    _tell(client, job, None, prefix)
+
+
+def first_seen(client: Any, jobs: list[str], when: str, prefix: str = "") -> None:
+    """Note jobs that no worker has known before. 1 command for each."""
+    with because("cron"):
+        for job in jobs:
+            client.hsetnx(prefix + keys.JOBS, SINCE + job, when)
+
+
+def read_news(data: bytes | str) -> tuple[str, str | None]:
+    """(job, when it was paused or None for resumed). Raises ValueError otherwise."""
+    news = json.loads(data)
+    if not isinstance(news, dict) or not isinstance(news.get("job"), str):
+        raise ValueError("these are no news of a job")
+    return news["job"], news.get("paused")
+
+
+def _tell(client: Any, job: str, paused: str | None, prefix: str) -> None:
+    with because("cron"):
+        news = json.dumps({"job": job, "paused": paused})
+        client.publish(prefix + keys.JOB_NEWS, news)
+
+
+def _fields(client: Any, prefix: str) -> dict[str, str]:
+    found = client.hgetall(prefix + keys.JOBS)
+    return {_text(name): _text(value) for name, value in found.items()}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _part(fields: dict[str, str], start: str) -> dict[str, str]:
+    return {
+        name.removeprefix(start): value
+        for name, value in fields.items()
+        if name.startswith(start)
+    }
