@@ -17,7 +17,7 @@ from smartworker.broker.envelope import Unreadable
 from smartworker.broker.qos import QoS
 from smartworker.broker.returns import dead
 from smartworker.logs import get_logger
-from smartworker.store import keys
+from smartworker.store import keys, trigger
 from smartworker.store.client import (
     COMMAND_TIMEOUT,
     LOST,
@@ -243,29 +243,31 @@ class Channel(stock.Channel):
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         # A batch rings by itself, once per queue. Asked before the push: an error
         # after it would make kombu push again.
-        key = envelope.once(message)
-        alone = key is not None or "_publish_batch" not in kwargs
+        step, key = trigger.current(), envelope.once(message)
+        alone = step or key is not None or "_publish_batch" not in kwargs
         must_ring = alone and self.must_ring()
         envelope.forget_deliveries(message)
-        with because("publish"):
-            if key is None:
+        if step is not None:
+            pushed = trigger.take(*self._once(step, queue, message))
+        elif key is not None:
+            pushed = publish_once(
+                *self._once(key, queue, message), prefix=self.global_keyprefix
+            )
+        else:
+            pushed = True
+            with because("publish"):
                 super()._put(queue, message, **kwargs)
-            elif not self._put_once(key, queue, message):
-                return
-        if must_ring:
-            step = self._get_message_priority(message, reverse=False)
-            self.ring(self.key_for(queue, step), 1)
+        if pushed and must_ring:
+            priority = self._get_message_priority(message, reverse=False)
+            self.ring(self.key_for(queue, priority), 1)
 
-    def _put_once(self, key: str, queue: str, message: dict[str, Any]) -> bool:
-        """Push unless a message with this key was pushed before."""
-        step = self._get_message_priority(message, reverse=False)
-        return publish_once(
-            self.connection.plain_client(self),
-            key,
-            self.key_for(queue, step),
-            dumps(message),
-            self.global_keyprefix,
-        )
+    def _once(
+        self, what: Any, queue: str, message: dict[str, Any]
+    ) -> tuple[Any, Any, str, str]:
+        """What a message that is pushed once is pushed with."""
+        priority = self._get_message_priority(message, reverse=False)
+        client = self.connection.plain_client(self)
+        return client, what, self.key_for(queue, priority), dumps(message)
 
     def _put_fanout(self, *args: Any, **kwargs: Any) -> None:
         with because("control"):

@@ -28,7 +28,9 @@ class Run:
     task_id: str
     trigger: Trigger = "http"
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    #: The id that the slot itself has, where a key gave the run another one.
+    #: Whether the caller chose the key that the id follows from.
+    keyed: bool = False
+    #: The id that the slot itself has, where a key or parameters gave the run another.
     slot_id: str | None = None
 
     @property

@@ -24,12 +24,17 @@ class JobState:
     since: dict[str, str]
 
 
-def load(client: Any, prefix: str = "") -> JobState:
-    """What is known now. 1 command; 3 the first time of all."""
+def load(client: Any, prefix: str = "", known: bytes | None = None) -> JobState:
+    """What is known now. 1 command; 3 the first time of all.
+
+    `known` is the secret that this process has used: a server that has forgotten its
+    own gets that one, so that the ids of all processes stay the same.
+    """
     with because("cron"):
         fields = _fields(client, prefix)
         if SECRET not in fields:
-            client.hsetnx(prefix + keys.JOBS, SECRET, token_hex(32))
+            secret = known.decode() if known else token_hex(32)
+            client.hsetnx(prefix + keys.JOBS, SECRET, secret)
             fields = _fields(client, prefix)
     return JobState(
         secret=fields[SECRET].encode(),

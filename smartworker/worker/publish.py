@@ -1,13 +1,32 @@
-"""Publishing a task once for a key, however often the caller has to try."""
+"""Publishing a task once, however often its sender has to try."""
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 from smartworker.broker.envelope import ONCE
+from smartworker.cron.runs import HEADER, Run
+from smartworker.cron.slots import stamp
+from smartworker.policy import Policy
+from smartworker.store import keys
+from smartworker.store.trigger import Answer, Step, stepping
+from smartworker.worker.records import record_key
 
 #: The namespace of task ids that are derived from keys.
 IDS = UUID("6f0f3b0e-3c55-5b27-9d6c-2d1c5a1f9a51")
+#: From the poll that finds a task to its first line.
+START_MARGIN = timedelta(seconds=5)
+#: Tries of one publication: together they stay below the deadline of a trigger.
+RETRY_POLICY = {
+    "max_retries": 2,
+    "interval_start": 0.1,
+    "interval_step": 0.3,
+    "interval_max": 0.5,
+}
+QUEUED = "QUEUED"
 
 
 def task_id_of(task_name: str, key: str) -> str:
@@ -33,3 +52,86 @@ def publish_once(
     return task.apply_async(
         args, dict(kwargs or {}), task_id=task_id, headers=headers, **options
     )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run that was to be queued."""
+
+    trigger_id: str
+    pushed: bool
+    overlapping: bool = False
+    #: What was recorded before, where the run had been queued already.
+    record: Mapping[str, Any] | None = None
+
+
+def queue_run(app: Any, run: Run, *, now: datetime) -> Outcome:
+    """Queue a run of a job unless it was queued before.
+
+    One atomic step: a crash or a lost reply leaves either both record and message or
+    neither, and asking again is safe. 3 commands, 2 for a repetition; 1 more with a
+    lease (overlap `skip`), 1 more where a key's run also stands for its slot. Raises
+    what `send_task` raises.
+    """
+    trigger_id = uuid4().hex
+    step = _step(app, run, trigger_id, now)
+    with stepping(step):
+        app.send_task(
+            run.job.task,
+            args=list(run.job.args),
+            kwargs={**run.job.kwargs, **run.parameters},
+            task_id=run.task_id,
+            headers={
+                "job": run.job.name,
+                "trigger_id": trigger_id,
+                HEADER: run.header(trigger_id),
+            },
+            retry=True,
+            retry_policy=dict(RETRY_POLICY),
+        )
+    if step.answer is Answer.OVERLAPPING:
+        return Outcome(trigger_id, pushed=False, overlapping=True)
+    if step.answer is Answer.PUSHED:
+        return Outcome(trigger_id, pushed=True)
+    record = json.loads(step.earlier)
+    # Our own record means that a reply was lost, not that somebody was faster.
+    mine = record.get("run", {}).get("trigger_id") == trigger_id
+    return Outcome(trigger_id, pushed=mine, record=None if mine else record)
+
+
+def start_by(app: Any, now: datetime) -> datetime:
+    """The time by which what is queued now has begun, if a worker runs."""
+    settings = app.smartworker
+    policy = Policy(settings.windows, settings.quiet_poll)
+    return policy.decide(now).next_poll(now) + START_MARGIN
+
+
+def _step(app: Any, run: Run, trigger_id: str, now: datetime) -> Step:
+    prefix = app.conf.broker_transport_options.get("global_keyprefix", "")
+    leased = run.job.overlap == "skip"
+    record: dict[str, Any] = {
+        "status": QUEUED,
+        "result": {
+            "queued_at": stamp(now),
+            "expected_start_by": stamp(start_by(app, now)),
+        },
+        "traceback": None,
+        "children": [],
+        "date_done": None,
+        "task_id": run.task_id,
+        "run": run.header(trigger_id),
+    }
+    return Step(
+        record_key=record_key(app, run.task_id),
+        record=json.dumps(record),
+        seconds=int(run.job.retention.total_seconds()),
+        owner=run.task_id,
+        lease_key=prefix + keys.running(run.job.name) if leased else "",
+        lease_seconds=_lease_seconds(app, run) if leased else 0,
+        slot_key=record_key(app, run.slot_id) if run.slot_id else "",
+    )
+
+
+def _lease_seconds(app: Any, run: Run) -> int:
+    limit = run.job.limit or timedelta(seconds=app.conf.task_time_limit or 1800)
+    return int((app.smartworker.quiet_poll + 2 * limit).total_seconds())

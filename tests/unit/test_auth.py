@@ -1,11 +1,15 @@
 """Bearer tokens: who may call which job."""
 
+from hashlib import sha256
+
 import pytest
 
-from smartworker.cron.auth import Tokens, bearer
+from smartworker.cron.auth import Role, Tokens, bearer
+from smartworker.errors import SettingsError
 
 ALL = "a" * 40
 OWN = "b" * 40
+ADMIN = "c" * 40
 
 
 def test_a_bare_token_opens_every_job() -> None:
@@ -83,3 +87,76 @@ def test_the_secret_does_not_stand_in_the_token() -> None:
 def test_bearer_reads_the_header(header: bytes | None, token: bytes | None) -> None:
     """The scheme has no case; other schemes carry no token."""
     assert bearer(header) == token
+
+
+def hashed(secret: str) -> str:
+    """A token as it may stand in the settings."""
+    return f"sha256={sha256(secret.encode()).hexdigest()}"
+
+
+def test_a_hashed_token_opens_by_what_was_hashed() -> None:
+    """The hash itself opens nothing: who reads the settings cannot call."""
+    tokens = Tokens.parse([hashed(ALL), f"one:{hashed(OWN)}"], hashed(ADMIN))
+    assert tokens.role("two", ALL.encode()) is Role.JOB
+    assert tokens.role("one", OWN.encode()) is Role.JOB
+    assert tokens.role("two", OWN.encode()) is Role.OTHER
+    assert tokens.role("two", ADMIN.encode()) is Role.ADMIN
+    assert tokens.role("one", hashed(ALL).encode()) is Role.NONE
+    assert tokens.role("one", sha256(ALL.encode()).digest()) is Role.NONE
+
+
+@pytest.mark.parametrize("entry", ["sha256=", "one:sha256=abc", hashed(ALL) + "a"])
+def test_a_hash_that_is_none_is_refused(entry: str) -> None:
+    """It would be a token that nobody knows."""
+    with pytest.raises(SettingsError, match="64 hexadecimal digits"):
+        Tokens.parse([entry])
+
+
+def test_the_admin_token_manages_and_opens_every_job() -> None:
+    """Where there is one, no other token manages."""
+    tokens = Tokens.parse([ALL, f"one:{OWN}"], ADMIN)
+    assert tokens.role("one", ADMIN.encode()) is Role.ADMIN
+    assert tokens.role(None, ADMIN.encode()) is Role.ADMIN
+    assert tokens.allow("two", ADMIN.encode())
+    assert tokens.role("one", ALL.encode()) is Role.JOB
+    assert tokens.role("one", OWN.encode()) is Role.JOB
+
+
+def test_without_an_admin_token_one_for_all_jobs_manages() -> None:
+    """A small site has one token; one of a single job never manages."""
+    tokens = Tokens.parse([ALL, f"one:{OWN}"])
+    assert tokens.role("one", ALL.encode()) is Role.ADMIN
+    assert tokens.role(None, ALL.encode()) is Role.ADMIN
+    assert tokens.role("one", OWN.encode()) is Role.JOB
+
+
+def test_a_token_of_another_job_is_known() -> None:
+    """On a management route it is 403, and one that is not known is 401."""
+    tokens = Tokens.parse([f"one:{OWN}"], ADMIN)
+    assert tokens.role("two", OWN.encode()) is Role.OTHER
+    assert tokens.role(None, OWN.encode()) is Role.OTHER
+    assert tokens.role("one", b"x") is Role.NONE
+    assert tokens.role("one", b"") is Role.NONE
+
+
+def test_an_admin_token_alone_is_enough() -> None:
+    """It opens all jobs, and a colon in it is part of it."""
+    tokens = Tokens.parse([], f"one:{ADMIN}")
+    assert tokens
+    assert tokens.jobs == frozenset()
+    assert tokens.role("two", f"one:{ADMIN}".encode()) is Role.ADMIN
+    assert tokens.role("one", ADMIN.encode()) is Role.NONE
+
+
+@pytest.mark.parametrize(
+    ("role", "trigger", "manage"),
+    [
+        (Role.ADMIN, True, True),
+        (Role.JOB, True, False),
+        (Role.OTHER, False, False),
+        (Role.NONE, False, False),
+    ],
+)
+def test_what_a_role_may_do(role: Role, trigger: bool, manage: bool) -> None:
+    """Managing includes starting, and not the other way round."""
+    assert (role.may_trigger, role.may_manage) == (trigger, manage)

@@ -1,13 +1,12 @@
-"""Declared jobs, and what a run of one is called."""
+"""Declared jobs: what may be declared, and what is refused."""
 
-from datetime import UTC, datetime, timedelta, timezone
-from uuid import UUID
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from smartworker.cron.registry import Job, Jobs
-from smartworker.cron.slots import run_at, stamp
-from smartworker.errors import UnknownJob
+from smartworker.errors import JobError, UnknownJob
 
 
 @pytest.fixture
@@ -76,19 +75,67 @@ def test_the_arguments_of_a_job_are_frozen() -> None:
         job.kwargs["deep"] = False  # type: ignore[index]
 
 
-def test_the_slot_is_the_minute_of_the_call_in_utc() -> None:
-    """In the repeated hour of autumn the slots of both passes differ."""
-    summer, winter = timezone(timedelta(hours=-4)), timezone(timedelta(hours=-5))
-    first = datetime(2026, 11, 1, 1, 30, 59, tzinfo=summer)
-    second = datetime(2026, 11, 1, 1, 30, tzinfo=winter)
-    assert run_at(first).slot == "2026-11-01T05:30:00Z"
-    assert run_at(second).slot == "2026-11-01T06:30:00Z"
-    assert stamp(first) == "2026-11-01T05:30:59Z"
+def test_texts_become_durations_times_and_windows() -> None:
+    """A declaration is written as people write settings."""
+    job = Jobs().declare(
+        "sync",
+        "tasks.sync",
+        schedule="30 21 * * mon-fri",
+        zone="Europe/Berlin",
+        grace="5m",
+        deadline="1h",
+        windows="mon-fri 20:00-23:00",
+        retention="2d",
+        limit="90s",
+    )
+    assert job.schedule is not None
+    assert job.schedule.zone == "Europe/Berlin"
+    assert job.grace == timedelta(minutes=5)
+    assert job.patience == timedelta(hours=1)
+    assert job.limit == timedelta(seconds=90)
+    assert job.windows is not None
+    # A Monday, 21:00 and 23:00 in Berlin.
+    assert job.windows.at(datetime(2026, 11, 23, 20, tzinfo=UTC)) is not None
+    assert job.windows.at(datetime(2026, 11, 23, 22, tzinfo=UTC)) is None
 
 
-def test_each_run_has_an_id_of_its_own() -> None:
-    """Ids are canonical UUIDs."""
-    now = datetime(2026, 11, 21, tzinfo=UTC)
-    ids = {run_at(now).task_id for _ in range(10)}
-    assert len(ids) == 10
-    assert all(str(UUID(task_id)) == task_id for task_id in ids)
+def test_patience_is_the_grace_unless_a_deadline_is_set() -> None:
+    """A slot is missed when a call would not count for it any more."""
+    assert Jobs().declare("a", "t", grace="7m").patience == timedelta(minutes=7)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"grase": "5m"}, "no option 'grase': did you mean 'grace'"),
+        ({"only_due": True}, "did you mean 'only_when_due'"),
+        ({"xyz": 1}, "no option 'xyz': args, kwargs"),
+        ({"schedule": "61 * * * *"}, "no schedule that ever comes"),
+        ({"schedule": "* * * *"}, "has 4 fields"),
+        ({"schedule": "0 0 30 2 *"}, "no schedule that ever comes"),
+        ({"schedule": "0 9 * * *", "zone": "Europe/Belrin"}, "Europe/Berlin"),
+        ({"grace": "soon"}, "'soon' is not a duration"),
+        ({"overlap": "drop"}, "overlap 'drop': allowed is allow, skip, queue"),
+        ({"catch_up": "twice"}, "allowed is skip, once, all"),
+        ({"catch_up": "once"}, "catch_up 'once' and no schedule"),
+        ({"only_when_due": True}, "only_when_due and no schedule"),
+        ({"catch_up_cap": 0}, "from 1 up"),
+        ({"grace": "1h", "deadline": "1m"}, "inside its grace"),
+        ({"retention": "1h"}, "make the retention longer"),
+        ({"windows": "20:00-23:00=30s"}, "has a poll"),
+        ({"windows": "20-23"}, "is not a window"),
+        ({"parameters": {"a b": str}}, "the parameter 'a b'"),
+        ({"parameters": {"day": str}, "kwargs": {"day": 1}}, "already among kwargs"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(
+    options: dict[str, Any], sentence: str
+) -> None:
+    """It names the job, the value and what to do, and stops the start."""
+    with pytest.raises(JobError) as caught:
+        Jobs().declare("nightly", "tasks.nightly", **options)
+    text = str(caught.value)
+    assert sentence in text
+    assert "'nightly'" in text
+    assert "\n" not in text
+    assert caught.value.exit_status == 78

@@ -1,6 +1,7 @@
 """Settings: what is read, and the sentence for each value that is not allowed."""
 
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from smartworker.settings import (
 )
 
 TOKEN = "0123456789abcdef0123456789abcdef"
+ANOTHER = TOKEN[::-1]
+ADMIN = TOKEN.replace("0", "f")
+SIGNING = "whsec_" + "MDEy" * 10
 SECRET = "hunter2-hunter2-hunter2"
 
 
@@ -58,8 +62,13 @@ def test_everything_is_read(tmp_path: Path) -> None:
         SMARTWORKER_MAX_DELIVERIES="3",
         SMARTWORKER_TLS_CA=str(authority),
         SMARTWORKER_TASKS="shop.tasks, mail.tasks",
-        SMARTWORKER_CRON_TOKENS=f"{TOKEN},nightly:{TOKEN}",
-        SMARTWORKER_ADMIN_TOKEN=TOKEN,
+        SMARTWORKER_CRON_TOKENS=f"{TOKEN},nightly:{ANOTHER}",
+        SMARTWORKER_ADMIN_TOKEN=ADMIN,
+        SMARTWORKER_WEBHOOK_SECRETS=f"{SIGNING}, nightly:{SIGNING}",
+        QSTASH_CURRENT_SIGNING_KEY="sig_current",
+        QSTASH_NEXT_SIGNING_KEY="sig_next",
+        SMARTWORKER_TRIGGER_LIMIT="60",
+        SMARTWORKER_TRUSTED_PROXIES="10.0.0.1/8, 2001:db8::1",
         SMARTWORKER_MONTHLY_BUDGET="1000",
         SMARTWORKER_LOG_FORMAT="console",
         PORT="80",
@@ -75,8 +84,14 @@ def test_everything_is_read(tmp_path: Path) -> None:
     assert settings.max_deliveries == 3
     assert settings.tls_ca == authority
     assert settings.tasks == ("shop.tasks", "mail.tasks")
-    assert settings.cron_tokens == (TOKEN, f"nightly:{TOKEN}")
-    assert settings.admin_token == TOKEN
+    assert settings.cron_tokens == (TOKEN, f"nightly:{ANOTHER}")
+    assert settings.admin_token == ADMIN
+    assert settings.webhook_secrets == (SIGNING, f"nightly:{SIGNING}")
+    assert settings.qstash_current_key == "sig_current"
+    assert settings.qstash_next_key == "sig_next"
+    assert settings.trigger_limit == 60
+    proxies = [str(network) for network in settings.trusted_proxies]
+    assert proxies == ["10.0.0.0/8", "2001:db8::1/128"]
     assert settings.monthly_budget == 1000
     assert settings.log_format == "console"
     assert settings.port == 80
@@ -112,6 +127,8 @@ def test_a_blank_variable_is_an_unset_one() -> None:
         ("SMARTWORKER_MAX_DELIVERIES", "five", "write a whole number from 1 to 1000"),
         ("SMARTWORKER_TLS_CA", "/no/such.pem", "name a file that exists"),
         ("SMARTWORKER_MONTHLY_BUDGET", "-1", "write a whole number of commands"),
+        ("SMARTWORKER_TRIGGER_LIMIT", "0", "write a whole number of triggers a minute"),
+        ("SMARTWORKER_TRUSTED_PROXIES", "render", "write addresses or networks"),
         ("SMARTWORKER_LOG_FORMAT", "xml", "allowed is json, console"),
         ("PORT", "70000", "write a port number from 0 to 65535"),
     ],
@@ -315,13 +332,83 @@ def test_a_short_token_is_refused(name: str, value: str, length: int) -> None:
     assert "hunter2" not in sentence
 
 
+HASHED = f"sha256={sha256(TOKEN.encode()).hexdigest()}"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "admin", "reason"),
+    [
+        (f"{TOKEN},{TOKEN}", "", "has the same token twice"),
+        (f"one:{TOKEN},two:{TOKEN}", "", "has the same token twice"),
+        (f"{TOKEN},one:{HASHED}", "", "has the same token twice"),
+        (TOKEN, TOKEN, "SMARTWORKER_ADMIN_TOKEN is also a token of SMARTWORKER_CRON"),
+        (f"one:{TOKEN}", HASHED, "SMARTWORKER_ADMIN_TOKEN is also a token of"),
+        ("changeme" * 4, "", "is a placeholder"),
+        ("one:Change_Me-CHANGE-me-change-me-please", "", "is a placeholder"),
+        ("your-secret-token-at-least-32-characters", "", "is a placeholder"),
+        ("", "replace-this-by-something-long-and-random", "is a placeholder"),
+        (f"sha256={sha256(b'').hexdigest()}", "", "is a placeholder"),
+        ("sha256=abc", "", "not followed by 64 hexadecimal digits"),
+        (f"{HASHED}00", "", "not followed by 64 hexadecimal digits"),
+        (f"{HASHED[:-1]}g", "", "not followed by 64 hexadecimal digits"),
+        (f"{HASHED[:-3]} 00", "", "not followed by 64 hexadecimal digits"),
+    ],
+)
+def test_tokens_that_anybody_may_guess_are_refused(
+    tokens: str, admin: str, reason: str
+) -> None:
+    """Placeholders, hashes that are none, and equal tokens; none of them is shown."""
+    sentence = refusal(SMARTWORKER_CRON_TOKENS=tokens, SMARTWORKER_ADMIN_TOKEN=admin)
+    assert reason in sentence
+    shown = [secret for secret in (*tokens.split(","), admin) if len(secret) > 9]
+    assert not any(secret.rpartition(":")[2] in sentence for secret in shown)
+
+
+@pytest.mark.parametrize(
+    "entry", [HASHED, HASHED.upper().replace("SHA", "sha"), f"one:{HASHED}"]
+)
+def test_a_token_may_be_kept_as_its_hash(entry: str) -> None:
+    """The digits may be written in either case."""
+    assert read(SMARTWORKER_CRON_TOKENS=entry).cron_tokens == (entry,)
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({"SMARTWORKER_WEBHOOK_SECRETS": TOKEN}, "is not whsec_ and base64"),
+        ({"SMARTWORKER_WEBHOOK_SECRETS": "whsec_hunter2"}, "is not whsec_ and base64"),
+        ({"SMARTWORKER_WEBHOOK_SECRETS": "whsec_é"}, "is not whsec_ and base64"),
+        ({"SMARTWORKER_WEBHOOK_SECRETS": f"{SIGNING},x:whsec_AAAA"}, "has 3 bytes"),
+        ({"SMARTWORKER_WEBHOOK_SECRETS": "whsec_"}, "has 0 bytes: at least 24"),
+        (
+            {"QSTASH_NEXT_SIGNING_KEY": "hunter2"},
+            "QSTASH_NEXT_SIGNING_KEY is set and QSTASH_CURRENT_SIGNING_KEY is not",
+        ),
+        (
+            {"QSTASH_CURRENT_SIGNING_KEY": "hunter2"},
+            "QSTASH_CURRENT_SIGNING_KEY is set and QSTASH_NEXT_SIGNING_KEY is not",
+        ),
+    ],
+)
+def test_signing_secrets_that_cannot_work_are_refused(
+    variables: dict[str, str], reason: str
+) -> None:
+    """The sentence names the variable and keeps the secret."""
+    sentence = refusal(**variables)
+    assert reason in sentence
+    assert "hunter2" not in sentence
+
+
 def test_secrets_are_not_in_the_repr() -> None:
     """A settings object in a log line gives nothing away."""
     settings = Settings(
         redis_url=f"redis://:{SECRET}@x",
         result_url=f"redis://:{SECRET}@y",
         cron_tokens=(SECRET * 2,),
-        admin_token=SECRET * 2,
+        admin_token=SECRET * 3,
+        webhook_secrets=("whsec_hunter2hunter2hunter2hunter2hunter2x",),
+        qstash_current_key=SECRET,
+        qstash_next_key=SECRET,
         database_url=f"postgresql://u:{SECRET}@z",
     )
     assert "hunter2" not in repr(settings)

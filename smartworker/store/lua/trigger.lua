@@ -11,6 +11,9 @@
 
 local old = redis.pcall("set", KEYS[1], ARGV[1], "NX", "GET", "EX", ARGV[2])
 if type(old) == "table" and old.err then
+    if not string.find(old.err, "syntax", 1, true) then
+        return old
+    end
     -- A server before 7.0 cannot do both at once.
     old = not redis.call("set", KEYS[1], ARGV[1], "NX", "EX", ARGV[2])
         and redis.call("get", KEYS[1])
