@@ -167,9 +167,79 @@ EVENTS = {
             "A task asked to run again later.",
         ),
         Event(
+            "history_not_written",
+            ("error", "waiting"),
+            "The run of a job is not in the history yet; it goes there with the next.",
+        ),
+        Event(
+            "history_in_redis",
+            ("reason",),
+            "A database is set and cannot have the history, which stays in Redis.",
+        ),
+        Event(
+            "run_waits",
+            ("job", "task_id"),
+            "A run waits here until an earlier one of its job has ended.",
+        ),
+        Event(
+            "lease_not_asked",
+            ("job", "error"),
+            "The server did not say whether a job is free; its runs wait.",
+        ),
+        Event(
+            "run_late",
+            ("job", "slot", "task_id", "missed_at"),
+            "Nobody has called for a slot within its grace.",
+        ),
+        Event(
+            "run_missed",
+            ("job", "slot", "task_id", "policy"),
+            "Nobody has called for a slot until its deadline.",
+        ),
+        Event(
+            "run_made_up",
+            ("job", "slot", "task_id", "trigger_id"),
+            "The worker queued the run of a missed slot itself.",
+        ),
+        Event(
+            "run_stuck",
+            ("job", "slot", "task_id", "seconds", "allowed_seconds"),
+            "A run takes more than twice as long as it may.",
+        ),
+        Event(
+            "look_delayed",
+            ("error", "retry_seconds"),
+            "The server was away when slots were to be looked at; it is tried again.",
+        ),
+        Event(
+            "catch_up_failed",
+            ("job", "slot", "task_id", "error"),
+            "A missed slot cannot be made up for: its run cannot be queued.",
+        ),
+        Event(
             "trigger_accepted",
             ("job", "slot", "task_id", "trigger_id", "address"),
             "An HTTP call queued a task.",
+        ),
+        Event(
+            "trigger_replayed",
+            ("job", "slot", "task_id", "trigger_id", "address"),
+            "An HTTP call was for a run that had been queued before.",
+        ),
+        Event(
+            "trigger_skipped",
+            ("job", "reason", "address"),
+            "An HTTP call started nothing, as its job wants it.",
+        ),
+        Event(
+            "job_paused",
+            ("job", "address"),
+            "The triggers of a job are answered with `skipped` from now on.",
+        ),
+        Event(
+            "job_resumed",
+            ("job", "address"),
+            "The triggers of a job go through again.",
         ),
         Event(
             "trigger_refused",
@@ -178,7 +248,7 @@ EVENTS = {
         ),
         Event(
             "trigger_failed",
-            ("job", "error", "trigger_id"),
+            ("job", "slot", "error"),
             "The server was away when a trigger wanted to queue its task.",
         ),
     )

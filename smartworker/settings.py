@@ -8,21 +8,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from difflib import get_close_matches
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import quote, unquote, urlsplit
 
+from smartworker.credentials import check_signing, check_tokens
 from smartworker.durations import parse_duration
 from smartworker.errors import SettingsError
 from smartworker.windows import Windows
 
 Doorbell = Literal["auto", "keyspace", "publish", "off"]
 LogFormat = Literal["json", "console"]
+Network = IPv4Network | IPv6Network
 
 SHORTEST_POLL = timedelta(seconds=1)
 LONGEST_POLL = timedelta(days=1)
-SHORTEST_TOKEN = 32
 DEFAULT_ZONE = "America/New_York"
 DEFAULT_WINDOWS = "20:00-23:00=30s"
 SCHEMES = ("redis", "rediss")
@@ -52,6 +53,11 @@ class Settings:
     tasks: tuple[str, ...] = ("smartworker.examples.swim.tasks",)
     cron_tokens: tuple[str, ...] = _secret(())
     admin_token: str | None = _secret()
+    webhook_secrets: tuple[str, ...] = _secret(())
+    qstash_current_key: str | None = _secret()
+    qstash_next_key: str | None = _secret()
+    trigger_limit: int = 1200
+    trusted_proxies: tuple[Network, ...] = ()
     monthly_budget: int = 500_000
     log_format: LogFormat = "json"
     port: int = 8000
@@ -68,9 +74,10 @@ class Settings:
         ):
             if url is not None:
                 check_url(name, url)
-        for token in (*self.cron_tokens, self.admin_token):
-            if token is not None:
-                _check_token(token)
+        check_tokens(self.cron_tokens, self.admin_token)
+        check_signing(
+            self.webhook_secrets, self.qstash_current_key, self.qstash_next_key
+        )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -170,16 +177,6 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def _check_token(token: str) -> None:
-    secret = token.rpartition(":")[2]
-    if len(secret) < SHORTEST_TOKEN:
-        raise SettingsError(
-            f"A token in SMARTWORKER_CRON_TOKENS or SMARTWORKER_ADMIN_TOKEN has "
-            f"{len(secret)} characters: at least {SHORTEST_TOKEN} are needed. "
-            "`openssl rand -hex 32` makes one."
-        )
-
-
 def _parse(variable: Variable, text: str) -> Any:
     try:
         return variable.parse(text)
@@ -276,6 +273,10 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(part, strict=False) for part in _names(text))
+
+
 def _file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
@@ -332,6 +333,27 @@ _FIELDS = (
         secret=True,
     ),
     Variable("SMARTWORKER_ADMIN_TOKEN", "admin_token", str, "", secret=True),
+    Variable(
+        "SMARTWORKER_WEBHOOK_SECRETS",
+        "webhook_secrets",
+        _names,
+        "write secrets such as whsec_..., comma-separated",
+        secret=True,
+    ),
+    Variable("QSTASH_CURRENT_SIGNING_KEY", "qstash_current_key", str, "", secret=True),
+    Variable("QSTASH_NEXT_SIGNING_KEY", "qstash_next_key", str, "", secret=True),
+    Variable(
+        "SMARTWORKER_TRIGGER_LIMIT",
+        "trigger_limit",
+        _whole(1, 1_000_000),
+        "write a whole number of triggers a minute, such as 1200",
+    ),
+    Variable(
+        "SMARTWORKER_TRUSTED_PROXIES",
+        "trusted_proxies",
+        _networks,
+        "write addresses or networks, comma-separated, such as 10.0.0.0/8",
+    ),
     Variable(
         "SMARTWORKER_MONTHLY_BUDGET",
         "monthly_budget",

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from smartworker import logs
-from smartworker.cron.registry import load_jobs
 from smartworker.errors import SettingsError
 from smartworker.leash import die_with_parent
 
@@ -113,4 +112,4 @@ def web(host: str) -> None:
             f"The web process needs {error.name}: install smartworker[web]."
         ) from error
     logs.configure(settings.log_format, secrets(app))
-    serve(create_app(app, settings, load_jobs(settings.tasks)), host, settings.port)
+    serve(create_app(app), host, settings.port)

