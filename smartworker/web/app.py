@@ -80,7 +80,7 @@ def create_app(
     app.include_router(task_routes.routes(celery_app, blocking))
     app.include_router(trigger_routes.routes(triggers))
     app.include_router(
-        job_routes.routes(Management(jobs, gate, states, triggers, clock, lambda: []))
+        job_routes.routes(Management(jobs, gate, states, triggers, clock, settings))
     )
     return app
 

@@ -35,7 +35,7 @@ class Skipped(BaseModel):
     """Nothing was queued, and nothing is wrong."""
 
     status: Literal["skipped"]
-    reason: Literal["not due", "paused", "outside its windows", "overlapping"]
+    reason: Literal["not due", "paused", "outside its windows", "overlapping", "missed"]
     message: str
     job: str
 

@@ -11,6 +11,7 @@ from cachetools import TTLCache
 from smartworker.clock import Clock
 from smartworker.cron.runs import Run
 from smartworker.cron.slots import stamp
+from smartworker.cron.standing import MISSED
 from smartworker.errors import BrokerUnreachable
 from smartworker.logs import get_logger
 from smartworker.web.blocking import Blocking
@@ -33,6 +34,8 @@ class Queued:
     trigger_id: str
     replayed: bool
     overlapping: bool
+    #: The slot was given up before this call came.
+    missed: bool
     start_by: str
     digest: str
 
@@ -74,7 +77,7 @@ class Dispatch:
             answered = await asyncio.shield(flight)
             if first:
                 return _checked(run, answered)
-        replayed = not answered.overlapping
+        replayed = not (answered.overlapping or answered.missed)
         return _checked(run, replace(answered, replayed=replayed))
 
     def _take_off(self, run: Run) -> asyncio.Task[Queued]:
@@ -99,7 +102,7 @@ class Dispatch:
             )
             raise unavailable("The task could not be queued; call again.") from error
         queued = self._read(run, outcome, now)
-        if not queued.overlapping:
+        if not (queued.overlapping or queued.missed):
             self._answered[run.task_id] = queued
         return queued
 
@@ -115,6 +118,7 @@ class Dispatch:
             trigger_id=earlier.get("trigger_id") or outcome.trigger_id,
             replayed=not outcome.pushed and not outcome.overlapping,
             overlapping=outcome.overlapping,
+            missed=record.get("status") == MISSED,
             start_by=by or stamp(start_by(self._app, now)),
             digest=earlier.get("digest") or run.digest,
         )

@@ -1,6 +1,5 @@
 """The jobs themselves: `GET /api/jobs`, and pause, resume, run now."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from smartworker.cron.registry import Job, Jobs
 from smartworker.cron.slots import stamp
 from smartworker.errors import BrokerUnreachable, UnknownJob
 from smartworker.logs import get_logger
+from smartworker.settings import Settings
 from smartworker.web import contract
 from smartworker.web.bodies import parse_json, read_body
 from smartworker.web.gate import Gate
@@ -18,6 +18,7 @@ from smartworker.web.parameters import read_parameters
 from smartworker.web.problems import Document, Problem, unavailable
 from smartworker.web.states import States
 from smartworker.web.triggers import Call, Triggers, read_key
+from smartworker.worker.overview import overview
 
 logger = get_logger(__name__)
 
@@ -31,13 +32,13 @@ class Management:
     states: States
     triggers: Triggers
     clock: Clock
-    overview: Callable[[], Any]
+    settings: Settings
 
-    async def list(self, request: Request) -> Document:
+    async def list_all(self, request: Request) -> Document:
         """All jobs with their state, last run and next due time."""
         self.gate.admit_reader(request)
         try:
-            jobs = await self.states.ask(self.overview)
+            jobs = await self.states.ask(self._overview)
         except BrokerUnreachable as error:
             raise unavailable("The state of the jobs cannot be read now.") from error
         return Document({"jobs": jobs}, headers={"Cache-Control": "no-store"})
@@ -71,6 +72,11 @@ class Management:
         call = Call(job, parameters, read_key(request), self.gate.address(request))
         return await self.triggers.run_now(request, call)
 
+    def _overview(self) -> list[dict[str, Any]]:
+        now = self.clock.now()
+        rows = overview(self.states.link(), self.jobs, self.settings, now)
+        return [row.as_json() for row in rows]
+
     def _admit(self, request: Request, name: str) -> Job:
         self.gate.admit_manager(request, name)
         try:
@@ -96,7 +102,7 @@ def routes(management: Management) -> APIRouter:
     )
     async def list_jobs(request: Request) -> Document:
         """All jobs with their state, last run and next due time."""
-        return await management.list(request)
+        return await management.list_all(request)
 
     @router.post("/api/jobs/{job}/pause", **paused)
     async def pause(request: Request, job: str) -> Document:

@@ -84,16 +84,10 @@ class Triggers:
     async def start(self, request: Request, call: Call, run: Run) -> Document:
         """Queue a run and say so."""
         queued = await self.dispatch.queue(run)
-        if queued.overlapping:
-            return self._skipped(call, "overlapping")
-        logger.info(
-            "trigger_replayed" if queued.replayed else "trigger_accepted",
-            job=run.job.name,
-            slot=str(run.slot),
-            task_id=queued.task_id,
-            trigger_id=queued.trigger_id,
-            address=call.address,
-        )
+        if queued.overlapping or queued.missed:
+            reason = "overlapping" if queued.overlapping else "missed"
+            return self._skipped(call, reason)
+        _tell(call, run, queued)
         if call.sync:
             return await self._finished(request, run, queued)
         return self._accepted(request, run, queued)
@@ -199,6 +193,7 @@ _SENTENCES = {
     "paused": "{job} is paused; resume it to let its triggers through.",
     "outside its windows": "{job} takes no calls at this hour.",
     "overlapping": "An earlier run of {job} is not done.",
+    "missed": "This slot of {job} was given up when its deadline passed.",
 }
 
 
@@ -225,6 +220,28 @@ def routes(triggers: Triggers) -> APIRouter:
         return await triggers.accept(request, job.replace("_", "-"))
 
     return router
+
+
+def _tell(call: Call, run: Run, queued: Queued) -> None:
+    slot, task_id, trigger_id = str(run.slot), queued.task_id, queued.trigger_id
+    if queued.replayed:
+        logger.info(
+            "trigger_replayed",
+            job=run.job.name,
+            slot=slot,
+            task_id=task_id,
+            trigger_id=trigger_id,
+            address=call.address,
+        )
+        return
+    logger.info(
+        "trigger_accepted",
+        job=run.job.name,
+        slot=slot,
+        task_id=task_id,
+        trigger_id=trigger_id,
+        address=call.address,
+    )
 
 
 def _reason(job: Job, slot: Slot | None, state: JobState, now: datetime) -> str | None:

@@ -28,6 +28,11 @@ class Wall(SystemClock):
 
     def __init__(self) -> None:
         self.wall = NOON
+        self.monotonic_ahead = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds since some moment, and what a test has added."""
+        return super().monotonic() + self.monotonic_ahead
 
     def now(self) -> datetime:
         """What the wall shows."""

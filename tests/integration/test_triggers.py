@@ -205,6 +205,16 @@ def test_a_running_job_that_must_not_overlap_is_skipped(
     assert site.post("/api/cron/single").status_code == 202
 
 
+def test_a_slot_that_was_given_up_is_skipped(site: Site, redis: Redis) -> None:
+    """A worker was faster by a moment; nobody is told that it is queued."""
+    task_id = site.post(NIGHTLY).json()["task_id"]
+    redis.delete("celery")
+    redis.set(f"celery-task-meta-{task_id}", '{"status": "MISSED"}')
+    site.clock.monotonic_ahead = 3600.0
+    skipped = site.post(NIGHTLY)
+    assert (skipped.status_code, skipped.json()["reason"]) == (200, "missed")
+
+
 def test_a_key_takes_the_place_of_the_slot(
     site: Site, other: Site, redis: Redis
 ) -> None:
@@ -362,3 +372,17 @@ def test_no_token_is_in_the_queue(site: Site, redis: Redis) -> None:
         elif redis.type(key) == "string":
             assert TOKEN not in redis.get(key)
     assert BEARER["Authorization"] not in str(redis.hgetall(keys.JOBS))
+
+
+def test_a_thousand_calls_of_one_slot(site: Site, other: Site, redis: Redis) -> None:
+    """From 50 connections to two processes: one task, and one id in all answers."""
+
+    def call(number: int) -> tuple[int, str]:
+        answer = (site, other)[number % 2].post(NIGHTLY)
+        return answer.status_code, answer.json()["task_id"]
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = set(pool.map(call, range(1000)))
+    assert len(answers) == 1
+    assert answers.pop()[0] == 202
+    assert redis.llen("celery") == 1
