@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from smartworker.cron.registry import Jobs
     from smartworker.errors import SettingsError, SmartworkerError
     from smartworker.settings import Settings
+    from smartworker.worker.progress import progress
     from smartworker.worker.publish import publish_once
     from smartworker.worker.setup import setup
 
@@ -15,6 +16,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SmartworkerError",
+    "progress",
     "publish_once",
     "setup",
 ]
@@ -24,6 +26,7 @@ _HOMES = {
     "Settings": "smartworker.settings",
     "SettingsError": "smartworker.errors",
     "SmartworkerError": "smartworker.errors",
+    "progress": "smartworker.worker.progress",
     "publish_once": "smartworker.worker.publish",
     "setup": "smartworker.worker.setup",
 }

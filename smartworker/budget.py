@@ -11,6 +11,18 @@ from smartworker.windows import to_utc
 
 # One command each: publish, take, done, and the stored result.
 TASK_COMMANDS = ("LPUSH", "LMOVE", "LREM", "SET")
+# What a run of a cron job sends. The trigger script: EVAL, and inside it the record and
+# the publication (store/lua/trigger.lua); one entry in the stream of finished runs
+# (store/runs.py); the lease that covers the message while it is held (store/leases.py).
+TRIGGER_COMMANDS = ("EVAL", "SET", "LPUSH")
+HISTORY_COMMANDS = ("XADD",)
+HOLD_COMMANDS = ("ZADD", "ZREM")
+# The lease of a job whose runs must not overlap: taken in the trigger or by the worker,
+# and freed by a script (store/lua/release.lua).
+OVERLAP_COMMANDS = ("SET", "EVAL", "GET", "DEL")
+# A worker that has not seen the message of a slot asks for its record
+# (store/records.py).
+LOOK_COMMANDS = ("EXISTS",)
 # The server's clock, which a lease needs, is asked again after so long.
 CLOCK = timedelta(hours=1)
 # The most that one worker sends between its start and its first idle poll.
@@ -137,6 +149,31 @@ def simulate(
         shares=tuple(sorted(shares, key=_windows_first)),
         cells=tuple(cells[cell] for cell in range(CELLS)),
     )
+
+
+def run_commands(
+    *,
+    overlap: bool = False,
+    looks: int = 0,
+    history: bool = True,
+    hourly: bool = False,
+) -> dict[str, tuple[str, ...]]:
+    """What one run of a cron job with a stored result costs, by what it is for.
+
+    `overlap`: its runs must not overlap; `looks` by workers that have not run it;
+    `history` is kept in Redis; `hourly`: it comes more often than the server's clock
+    is asked. At most this: runs that follow each other closely share the hold.
+    """
+    clock = () if hourly else ("TIME",)
+    costs = {
+        "trigger": TRIGGER_COMMANDS,
+        "run": TASK_COMMANDS[1:],
+        "hold": (*HOLD_COMMANDS, *clock),
+        "history": HISTORY_COMMANDS if history else (),
+        "overlap": OVERLAP_COMMANDS if overlap else (),
+        "looks": LOOK_COMMANDS * looks,
+    }
+    return {what: commands for what, commands in costs.items() if commands}
 
 
 def _leases(share: Share, tasks: float) -> int:

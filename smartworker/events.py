@@ -67,6 +67,21 @@ EVENTS = {
             "The server answers again; `read_back` messages were found in flight.",
         ),
         Event(
+            "subscription_lost",
+            ("error",),
+            "A subscription of the web process broke; it is renewed when needed.",
+        ),
+        Event(
+            "progress_not_written",
+            ("task_id", "error"),
+            "The progress of a task cannot be stored now; the task goes on.",
+        ),
+        Event(
+            "queued_not_recorded",
+            ("task_id", "error"),
+            "A task could not be recorded as queued; it is queued all the same.",
+        ),
+        Event(
             "results_away",
             ("error", "retry_seconds"),
             "A result cannot be stored or read now; it is tried again.",
@@ -169,7 +184,7 @@ EVENTS = {
         Event(
             "history_not_written",
             ("error", "waiting"),
-            "The run of a job is not in the history yet; it goes there with the next.",
+            "A run is not in the history; those `waiting` are tried again with the next.",
         ),
         Event(
             "history_in_redis",

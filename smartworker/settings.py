@@ -59,6 +59,7 @@ class Settings:
     trigger_limit: int = 1200
     trusted_proxies: tuple[Network, ...] = ()
     monthly_budget: int = 500_000
+    track_queued: bool = False
     log_format: LogFormat = "json"
     port: int = 8000
     database_url: str | None = _secret()
@@ -359,6 +360,9 @@ _FIELDS = (
         "monthly_budget",
         _whole(1, 10**12),
         "write a whole number of commands, such as 500000",
+    ),
+    Variable(
+        "SMARTWORKER_TRACK_QUEUED", "track_queued", _switch, "allowed is on, or off"
     ),
     Variable(
         "SMARTWORKER_LOG_FORMAT",

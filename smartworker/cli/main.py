@@ -17,6 +17,11 @@ COMMANDS = {
     "status": "smartworker.cli.status:status",
     "dead": "smartworker.cli.dead:dead",
     "rescue": "smartworker.cli.rescue:rescue",
+    "jobs": "smartworker.cli.jobs:jobs",
+    "trigger": "smartworker.cli.trigger:trigger",
+    "pause": "smartworker.cli.trigger:pause",
+    "resume": "smartworker.cli.trigger:resume",
+    "cron": "smartworker.cli.cron:cron",
     "doctor": "smartworker.cli.doctor:doctor",
 }
 

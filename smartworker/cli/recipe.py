@@ -81,6 +81,10 @@ def decide(environment: Mapping[str, str], scratch: Path) -> Recipe:
         **environment,
         "PORT": str(port),
     }
+    own_server = settings.redis_url is None
+    if own_server:
+        # Commands cost nothing here, and a mistyped id is told from a waiting task.
+        wanted.setdefault("SMARTWORKER_TRACK_QUEUED", "on")
     bearer = "<token>"
     if not settings.cron_tokens:
         bearer = wanted["SMARTWORKER_CRON_TOKENS"] = secrets.token_urlsafe(32)
@@ -102,7 +106,7 @@ def decide(environment: Mapping[str, str], scratch: Path) -> Recipe:
         parts=tuple(parts),
         port=port,
         moved_from=USUAL_PORT if asked is None and port != USUAL_PORT else None,
-        own_server=settings.redis_url is None,
+        own_server=own_server,
         ready_file=ready_file,
         trigger="/api/cron_schedule_swim_lanes" if is_swim else "/api/cron/<job>",
         bearer=bearer,

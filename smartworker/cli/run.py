@@ -84,22 +84,32 @@ def take_options(arguments: tuple[str, ...]) -> tuple[dict[str, str], list[str]]
 
 @click.command()
 @click.option(
+    "-A",
+    "--app",
+    "app_name",
+    default=READY_MADE,
+    metavar="MODULE:APP",
+    help="The Celery app whose jobs are served; default the ready-made one.",
+)
+@click.option(
     "--host",
     default="0.0.0.0",  # noqa: S104 - Render and containers reach us from outside
     show_default=True,
     help="The address to listen on.",
 )
-def web(host: str) -> None:
-    """Serve the triggers and the task status on $PORT (8000).
+def web(app_name: str, host: str) -> None:
+    """Serve the triggers, the jobs and the task status on $PORT (8000).
 
-    For each module of SMARTWORKER_TASKS, the module `jobs` beside it (or it itself)
-    declares the cron jobs in a function `declare(jobs)`.
+    The jobs are those of `smartworker.setup(app, jobs=...)`. Of the ready-made app they
+    come from the tasks modules: the module `jobs` beside each module of
+    SMARTWORKER_TASKS (or it itself) has a function `declare(jobs)`.
     """
-    sys.path.insert(0, str(Path.cwd()))
-    from smartworker.app import app, settings
+    from smartworker.cli.connection import load
     from smartworker.worker.journal import secrets
 
-    if settings.redis_url is None:
+    sys.path.insert(0, str(Path.cwd()))
+    app = load(app_name)
+    if not app.conf.broker_url:
         raise SettingsError(
             "REDIS_URL is not set: the web process could not queue anything. "
             "`smartworker dev` brings a server along."
@@ -111,5 +121,6 @@ def web(host: str) -> None:
         raise SettingsError(
             f"The web process needs {error.name}: install smartworker[web]."
         ) from error
+    settings = app.smartworker
     logs.configure(settings.log_format, secrets(app))
     serve(create_app(app), host, settings.port)

@@ -52,6 +52,11 @@ def record(task_id: str) -> str:
     return f"{NAMESPACE}:record:{task_id}"
 
 
+def late(task_id: str) -> str:
+    """A worker has said that this run is late."""
+    return f"{NAMESPACE}:late:{task_id}"
+
+
 def bell(queue_key: str) -> str:
     """The channel on which a producer rings where the server does not."""
     return f"{NAMESPACE}:bell:{queue_key}"

@@ -44,7 +44,9 @@ class Listener:
         cause: str = "wait",
     ) -> None:
         """`open_client` gives a redis-py client, whose pool lends one connection."""
-        self._make = lambda: _Session(open_client, on_message, on_lost, name, cause)
+        self._make: Callable[[], _Session] = lambda: _Session(
+            open_client, on_message, on_lost, name, cause
+        )
         self._lock = threading.Lock()
         self._session: _Session | None = None
 

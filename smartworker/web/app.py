@@ -49,13 +49,14 @@ def create_app(
     check_parameters(jobs)
     blocking = Blocking()
     states = States(celery_app, blocking)
+    watching = task_routes.watching(celery_app, blocking, clock)
     triggers = Triggers(
         settings=settings,
         jobs=jobs,
         gate=gate,
         states=states,
         dispatch=Dispatch(celery_app, blocking, clock, limits.triggered),
-        wait_for=None,
+        wait_for=watching.wait_for,
         clock=clock,
     )
 
@@ -63,6 +64,7 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         states.close()
+        watching.close()
         blocking.close()
 
     # A redirect for a missing slash would repeat the caller's Host header.
@@ -77,7 +79,7 @@ def create_app(
     problems.install(app)
     contract.complete(app)
     app.include_router(health.routes())
-    app.include_router(task_routes.routes(celery_app, blocking))
+    app.include_router(task_routes.routes(watching, settings, clock))
     app.include_router(trigger_routes.routes(triggers))
     app.include_router(
         job_routes.routes(Management(jobs, gate, states, triggers, clock, settings))

@@ -7,6 +7,12 @@ from typing import Any
 import uvicorn
 
 from smartworker.errors import SettingsError
+from smartworker.web.patience import (
+    HEAD_SECONDS,
+    WRITE_SECONDS,
+    OneLength,
+    patient,
+)
 
 MOST_CONNECTIONS = 1000
 LONGEST_HEAD = 16 * 1024
@@ -34,16 +40,23 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def build(app: Any) -> uvicorn.Server:
+def build(
+    app: Any,
+    *,
+    head_seconds: float = HEAD_SECONDS,
+    write_seconds: float = WRITE_SECONDS,
+) -> uvicorn.Server:
     """The server with limits that one slow or hostile client cannot exceed."""
     return uvicorn.Server(
         uvicorn.Config(
-            app,
-            http="h11",
+            OneLength(app),
+            http=patient(head_seconds, write_seconds),
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
+            # Whom to believe is SMARTWORKER_TRUSTED_PROXIES, see web/limits.py.
+            proxy_headers=False,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=STOP_SECONDS,
             limit_concurrency=MOST_CONNECTIONS,

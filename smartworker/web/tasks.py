@@ -1,65 +1,164 @@
-"""What became of a task: `GET /api/tasks/{id}`."""
+"""What became of a task: `GET /api/tasks/{id}`, at once, after a while, as a stream."""
 
+import asyncio
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, TypeVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from starlette.requests import ClientDisconnect
 
-from smartworker.errors import BrokerUnreachable
-from smartworker.logs import Redactor
+from smartworker.clock import Clock, system_clock
+from smartworker.settings import Settings
+from smartworker.web import contract
 from smartworker.web.blocking import Blocking
-from smartworker.web.problems import Document, Problem, unavailable
+from smartworker.web.problems import Document, Problem
+from smartworker.web.statuses import Status, is_final, retry_after
+from smartworker.web.watching import Watching
+from smartworker.worker.lookup import Lookup
 
-LONGEST_ERROR = 2000
+T = TypeVar("T")
+
+#: The longest wait, in seconds: proxies and cron services hang up after 30 to 60.
+LONGEST_WAIT = 30
+#: Seconds between two signs of life on a quiet stream.
+KEEPALIVE = 15.0
+#: The id of the last event: a browser that connects again with it is told to stop.
+END = "end"
 _TASK_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_FAILED = frozenset({"FAILURE", "RETRY", "REVOKED"})
-_SILENT = frozenset({"PENDING", "RECEIVED", "STARTED"})
+_WAIT = re.compile(r"[0-9]{1,2}(\.[0-9]{1,3})?", re.ASCII)
+_NOT_STORED = {"Cache-Control": "no-store"}
+
+WAIT = {
+    "name": "wait",
+    "in": "query",
+    "required": False,
+    "description": "Answer when the state changes, or after so many seconds.",
+    "schema": {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
+}
+_STREAM = {
+    "description": "Events named `state`, each with the state as JSON, to the last.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
 
 
-def routes(celery_app: Any, blocking: Blocking) -> APIRouter:
+def watching(
+    celery_app: Any, blocking: Blocking, clock: Clock = system_clock
+) -> Watching:
+    """What reads and watches the states of the tasks of an app."""
+    return Watching(Lookup(celery_app), blocking, clock)
+
+
+def routes(
+    watching: Watching, settings: Settings, clock: Clock = system_clock
+) -> APIRouter:
     """The status of a task, also at its former address. The random id is the key."""
-    router = APIRouter()
+    router = APIRouter(tags=["tasks"])
+    shared: dict[str, Any] = {
+        "response_model": contract.TaskStatus,
+        "responses": contract.problems(404, 422, 503),
+        "openapi_extra": contract.unseen(WAIT),
+    }
 
-    @router.get("/api/tasks/{task_id}")
-    @router.get("/api/task-status/{task_id}")
-    async def status(task_id: str) -> Document:
+    @router.get("/api/tasks/{task_id}", **shared)
+    async def status(request: Request, task_id: str) -> Document:
         """The state of a task with its result, error or progress."""
-        if not _TASK_ID.fullmatch(task_id):
-            raise Problem(404, "A task id is a UUID in lower-case letters.")
-        try:
-            meta = await blocking.run(_read, celery_app, task_id)
-        except BrokerUnreachable as error:
-            raise unavailable("The state cannot be read now; try again.") from error
-        return Document(
-            {"task_id": task_id} | describe(meta),
-            headers={"Cache-Control": "no-store"},
+        _check(task_id)
+        waiting = watching.wait_for(task_id, _wait(request))
+        found = await _unless_gone(request, waiting)
+        again = retry_after(found, settings, clock.now())
+        headers = _NOT_STORED | ({"Retry-After": again} if again else {})
+        return Document(found, headers=headers)
+
+    @router.get("/api/task-status/{task_id}", **shared)
+    async def status_formerly(request: Request, task_id: str) -> Document:
+        """The state of a task, at its former address."""
+        return await status(request, task_id)
+
+    @router.get(
+        "/api/tasks/{task_id}/events",
+        response_class=Response,
+        responses={
+            200: _STREAM,
+            204: {"description": "The stream was read to its end."},
+            **contract.problems(404, 422, 503),
+        },
+    )
+    async def events(request: Request, task_id: str) -> Response:
+        """Each state of a task as a server-sent event, until its last."""
+        _check(task_id)
+        if request.headers.get("last-event-id") == END:
+            return Response(status_code=204, headers=_NOT_STORED)
+        states = watching.follow(task_id, KEEPALIVE)
+        first = await _unless_gone(request, _next(states))
+        return EventSourceResponse(
+            _events(first, states),
+            headers=_NOT_STORED | {"X-Accel-Buffering": "no"},
         )
 
     return router
 
 
-def _read(celery_app: Any, task_id: str) -> Any:
-    # Uncached: the back end would keep every result that anyone asked for.
-    return celery_app.backend.get_task_meta(task_id, cache=False)
+async def _events(
+    status: Status | None, states: AsyncGenerator[Status | None]
+) -> AsyncGenerator[bytes]:
+    try:
+        while True:
+            yield _event(status) if status else KEEPALIVE_COMMENT
+            if status and is_final(status):
+                return
+            status = await anext(states)
+    except Problem:
+        return  # the browser connects again by itself, and hears what is wrong then
+    finally:
+        await states.aclose()
 
 
-def describe(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What the stored record of a task tells to the outside; never a traceback."""
-    state, result = str(meta.get("status")), meta.get("result")
-    if state in _SILENT:
-        return {"state": state}
-    if state == "SUCCESS":
-        return {"state": state, "result": result}
-    if state in _FAILED:
-        return {"state": state, "error": _sentence(result)}
-    return {"state": state, "progress": result}
-
-
-def _sentence(error: Any) -> str:
-    text = (
-        f"{type(error).__name__}: {error}"
-        if isinstance(error, BaseException)
-        else str(error)
+def _event(status: Status) -> bytes:
+    return format_sse_event(
+        event="state",
+        data_str=bytes(Document(status).body).decode(),
+        id=END if is_final(status) else None,
     )
-    return Redactor().clean(text)[:LONGEST_ERROR]
+
+
+async def _next(states: AsyncGenerator[Status | None]) -> Status | None:
+    return await anext(states)
+
+
+async def _unless_gone(request: Request, waiting: Coroutine[Any, Any, T]) -> T:
+    """What is waited for. Raises ClientDisconnect as soon as nobody wants it."""
+    work = asyncio.ensure_future(waiting)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientDisconnect
+        return work.result()
+    finally:
+        gone.cancel()
+        work.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _check(task_id: str) -> None:
+    if not _TASK_ID.fullmatch(task_id):
+        raise Problem(404, "A task id is a UUID in lower-case letters.")
+
+
+def _wait(request: Request) -> float:
+    given = request.query_params.getlist("wait") or ["0"]
+    text = given[0]
+    if len(given) > 1 or not _WAIT.fullmatch(text) or float(text) > LONGEST_WAIT:
+        message = f"must be a number of seconds from 0 to {LONGEST_WAIT}"
+        raise Problem(
+            422,
+            f"The parameter wait {message}, given once.",
+            extra={"errors": [{"field": "wait", "message": message}]},
+        )
+    return float(text)

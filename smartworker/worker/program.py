@@ -15,6 +15,7 @@ from smartworker.store.inspection import look
 from smartworker.worker import journal
 from smartworker.worker.configuration import check_tls, complete
 from smartworker.worker.deadline import COLD_STATUS
+from smartworker.worker.declared import jobs_of
 
 log = get_logger(__name__)
 
@@ -38,6 +39,7 @@ class Worker(CeleryWorker):
         journal.take_over(self.app)
         complete(self.app)
         try:
+            jobs_of(self.app)
             server = check_broker(self.app)
         except SmartworkerError as error:
             sys.stderr.write(f"smartworker: {error}\n")

@@ -13,6 +13,7 @@ from smartworker.cron.slots import stamp
 from smartworker.policy import Policy
 from smartworker.store import keys
 from smartworker.store.trigger import Answer, Step, stepping
+from smartworker.worker.limits import trigger_lease
 from smartworker.worker.records import record_key
 
 #: The namespace of task ids that are derived from keys.
@@ -127,11 +128,6 @@ def _step(app: Any, run: Run, trigger_id: str, now: datetime) -> Step:
         seconds=int(run.job.retention.total_seconds()),
         owner=run.task_id,
         lease_key=prefix + keys.running(run.job.name) if leased else "",
-        lease_seconds=_lease_seconds(app, run) if leased else 0,
+        lease_seconds=trigger_lease(app, run.job.limit) if leased else 0,
         slot_key=record_key(app, run.slot_id) if run.slot_id else "",
     )
-
-
-def _lease_seconds(app: Any, run: Run) -> int:
-    limit = run.job.limit or timedelta(seconds=app.conf.task_time_limit or 1800)
-    return int((app.smartworker.quiet_poll + 2 * limit).total_seconds())

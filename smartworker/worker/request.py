@@ -3,9 +3,16 @@
 from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from celery.utils.dispatch import Signal
 from celery.worker.request import Request as CeleryRequest
 
+from smartworker.cron.runs import HEADER
 from smartworker.errors import SmartworkerError
+
+#: A run of a job has left the pool for good, or never comes there; sent in the worker's
+#: main process, with `request` and whether that was its end (`final`) or another try,
+#: here or elsewhere, follows.
+run_left = Signal(name="run_left", providing_args={"request", "final"})
 
 
 class TaskOutOfMemory(SmartworkerError):
@@ -13,7 +20,14 @@ class TaskOutOfMemory(SmartworkerError):
 
 
 class Request(CeleryRequest):
-    """A task that went wrong in a way that Celery does not expect has failed, alone."""
+    """A task that went wrong in a way that Celery does not expect has failed, alone.
+
+    A request that is the run of a job tells when it has ended.
+    """
+
+    #: Whether the task will run again: it asked to, or its message goes back.
+    _goes_on = False
+    _has_left = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Celery makes a class for each task, which takes the outcome for a tuple.
@@ -27,7 +41,9 @@ class Request(CeleryRequest):
         def on_end(self: Any, outcome: Any, **options: Any) -> Any:
             if isinstance(outcome, ExceptionInfo):
                 return self.on_failure(outcome)
-            return on_success(self, outcome, **options)
+            answer = on_success(self, outcome, **options)
+            self.leave()
+            return answer
 
         cls.on_success = on_end
 
@@ -38,4 +54,56 @@ class Request(CeleryRequest):
             error = error.exc
         if isinstance(error, MemoryError):
             exc_info.exception = TaskOutOfMemory(str(error))
-        return super().on_failure(exc_info, *args, **kwargs)
+        try:
+            return super().on_failure(exc_info, *args, **kwargs)
+        finally:
+            self.leave()
+
+    def on_retry(self, exc_info: Any) -> Any:
+        """The task asked to run again."""
+        self._goes_on = True
+        return super().on_retry(exc_info)
+
+    def on_timeout(self, soft: bool, timeout: float) -> Any:
+        """The hard limit ends the run; the soft one is the task's own business."""
+        try:
+            return super().on_timeout(soft, timeout)
+        finally:
+            if not soft:
+                self.leave()
+
+    def reject(self, requeue: bool = False) -> Any:
+        """What goes back to its queue runs again."""
+        self._goes_on |= requeue and not self.acknowledged
+        return super().reject(requeue)
+
+    def leave(self) -> None:
+        """Tell, once, that this run has ended or goes on elsewhere."""
+        if not self._has_left and run_header(self) is not None:
+            self._has_left = True
+            run_left.send(sender=self.task, request=self, final=not self._goes_on)
+
+    def _announce_revoked(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super()._announce_revoked(*args, **kwargs)
+        finally:
+            self.leave()
+
+    def _announce_cancelled(self, *args: Any, **kwargs: Any) -> Any:
+        self._goes_on = True
+        try:
+            return super()._announce_cancelled(*args, **kwargs)
+        finally:
+            self.leave()
+
+    def _retry_worker_lost(self, *args: Any, **kwargs: Any) -> Any:
+        self._goes_on |= bool(again := super()._retry_worker_lost(*args, **kwargs))
+        return again
+
+
+def run_header(request: Any) -> dict[str, Any] | None:
+    """What the message of a job's run carries; None for any other task."""
+    header = request.request_dict.get(HEADER)
+    if isinstance(header, dict) and isinstance(header.get("job"), str):
+        return header
+    return None

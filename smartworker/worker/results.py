@@ -1,21 +1,23 @@
-"""The result backend: one SET per result, and a subscription only while one waits."""
+"""The result backend: one SET per result, and nothing for asking twice."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from celery import states
-from celery.backends.redis import RedisBackend, ResultConsumer
-from celery.exceptions import Reject
+from celery.backends.redis import RedisBackend
+from celery.exceptions import Reject, Retry
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.objects import cached_property
 
 from smartworker.broker.channel import OUR_MARK
-from smartworker.broker.doorbell import ANSWER_WITHIN
 from smartworker.clock import system_clock
+from smartworker.cron.runs import HEADER
+from smartworker.cron.slots import stamp
 from smartworker.errors import SmartworkerError
 from smartworker.logs import get_logger
-from smartworker.store import keys, notifications
 from smartworker.store.client import (
     LOST,
     ConnectionError,
@@ -28,16 +30,11 @@ from smartworker.store.client import (
 )
 from smartworker.store.meter import because
 from smartworker.store.refusals import DENIED, OTHER, classify
+from smartworker.worker.progress import STATE, finish
+from smartworker.worker.queued import QueuedRecorder
+from smartworker.worker.waiting import Waiter
 
 log = get_logger(__name__)
-
-#: The notice of a key that was set; its lifetime rings too.
-STORED = b"set"
-#: Seconds between two looks while waiting: a subscription may die unnoticed.
-LOOK_AGAIN = 30.0
-#: The same where the server does not tell of results.
-LOOK_AGAIN_DEAF = 1.0
-
 
 #: Bytes of the largest result: Upstash takes requests of 10 MB, from its documentation.
 LARGEST = 10_000_000
@@ -45,134 +42,6 @@ LARGEST = 10_000_000
 
 class ResultRefused(SmartworkerError):
     """A task has run, and what it returned cannot be stored."""
-
-
-class Waiter(ResultConsumer):
-    """Waits for results by the server's own notice that their key was set.
-
-    Celery's class keeps its locks; what it subscribes to and what a notice means
-    are ours. It subscribes only while somebody waits, and hangs up instead of
-    cancelling: that costs no command.
-    """
-
-    _pubsub: Any
-    _pending_unsubscribe: set[str]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._ids: dict[str, str] = {}
-        self._wanted: set[str] = set()
-        self._looked = 0.0
-        self._pause: float | None = None
-        # Celery names its subscriptions by this function.
-        self._get_key_for_task = self._channel_for
-
-    def _channel_for(self, task_id: str) -> str:
-        key = bytes_to_str(self.backend.get_key_for_task(task_id))
-        return keys.keyspace(int(self.backend.connparams.get("db") or 0), key)
-
-    def consume_from(self, task_id: str) -> None:
-        """Note whose result is wanted; a group asks this when it is sent."""
-        with self._locked():
-            channel = self._channel_for(task_id)
-            self._ids[channel] = task_id
-            self._pending_unsubscribe.discard(channel)
-            if channel not in self.subscribed_to:
-                self._wanted.add(channel)
-
-    def on_wait_for_pending(self, result: Any, **kwargs: Any) -> None:
-        """Somebody waits: subscribe, and then look once. 1 command and 1 or more."""
-        with self._locked(), self.reconnect_on_error():
-            if self._pubsub is None:
-                self._open()
-            self._subscribe_wanted()
-        with because("wait"):
-            super().on_wait_for_pending(result, **kwargs)
-
-    def _open(self) -> None:
-        if self._pause is None:
-            rings = notifications.rings(self.backend.client)
-            self._pause = LOOK_AGAIN if rings else LOOK_AGAIN_DEAF
-        self._looked = system_clock.monotonic()
-        self._pubsub = self.backend.client.pubsub(ignore_subscribe_messages=True)
-
-    def _reconnect_pubsub(self) -> None:
-        """A connection was lost: ask for everything anew, and look at all of it."""
-        with self._locked():
-            if self._pubsub is not None:
-                self._pubsub.close()
-            self._wanted |= self.subscribed_to - self._pending_unsubscribe
-            self.subscribed_to.clear()
-            self._pending_unsubscribe.clear()
-            self._pause = None
-            self._open()
-            self._subscribe_wanted()
-            self._look()
-
-    def _subscribe_wanted(self) -> None:
-        """Confirmed before anybody looks, or a result stored in between is missed."""
-        wanted = self._wanted
-        if not wanted:
-            return
-        with because("wait"):
-            self._pubsub.subscribe(*wanted)
-            missing = len(wanted)
-            while missing:
-                answer = self._pubsub.parse_response(block=False, timeout=ANSWER_WITHIN)
-                if answer is None:
-                    raise ConnectionError("the subscription is not confirmed")
-                kind, channel, data = answer
-                if bytes_to_str(kind) == "subscribe":
-                    missing -= 1
-                elif data == STORED:
-                    self._fetch(bytes_to_str(channel))
-        self.subscribed_to |= wanted
-        self._wanted = set()
-
-    def _drain_one(self, pubsub: Any, timeout: float | None) -> bool:
-        with self.reconnect_on_error():
-            if system_clock.monotonic() - self._looked > (self._pause or 0):
-                self._look()
-            connection = pubsub.connection
-            if not (pubsub.subscribed and connection and connection.can_read(0)):
-                return False
-            message = pubsub.get_message(timeout=timeout)
-            if message and message["data"] == STORED:
-                self._fetch(bytes_to_str(message["channel"]))
-        return True
-
-    def _look(self) -> None:
-        """Read all results that are waited for."""
-        self._looked = system_clock.monotonic()
-        for channel in list(self.subscribed_to - self._pending_unsubscribe):
-            self._fetch(channel)
-
-    def _fetch(self, channel: str) -> None:
-        task_id = self._ids.get(channel)
-        if task_id is None:
-            return
-        with because("wait"):
-            meta = self.backend.get_task_meta(task_id, cache=False)
-        if meta["status"] != states.PENDING:
-            self.on_state_change({**meta, "task_id": task_id}, None)
-
-    def _flush_pending_unsubscribe(self) -> None:
-        if self._lock_depth.value:
-            return
-        if not self._pending_unsubscribe or not self._pubsub_lock.acquire(False):
-            return
-        try:
-            gone, self._pending_unsubscribe = self._pending_unsubscribe, set()
-            self._wanted -= gone
-            self.subscribed_to -= gone
-            for channel in gone:
-                self._ids.pop(channel, None)
-            if not self.subscribed_to and self._pubsub is not None:
-                pubsub, self._pubsub = self._pubsub, None
-                with contextlib.suppress(*LOST):
-                    pubsub.close()
-        finally:
-            self._pubsub_lock.release()
 
 
 class Backend(RedisBackend):
@@ -224,6 +93,20 @@ class Backend(RedisBackend):
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
         """Nobody waits yet: subscribing now would be two commands for nothing."""
+        if self.app.smartworker.track_queued:
+            self._recorder.expect(task_id)
+
+    @cached_property
+    def _recorder(self) -> QueuedRecorder:
+        return QueuedRecorder(self)
+
+    def store_progress(self, task_id: str, progress: Any, request: Any) -> None:
+        """How far a task is; 1 command, tried once. Raises what redis-py raises."""
+        meta = self._get_result_meta(progress, STATE, None, request)
+        encoded = self.encode({**meta, "task_id": task_id})
+        with because("progress"):
+            self._set(self.get_key_for_task(task_id), encoded, self._kept(request))
+            self._tell_stock_senders(task_id, encoded, request)
 
     def _store_result(
         self,
@@ -235,7 +118,8 @@ class Backend(RedisBackend):
         **kwargs: Any,
     ) -> Any:
         info = getattr(request, "delivery_info", None) or {}
-        marks = getattr(request, "properties", None) or {}
+        if state in states.READY_STATES or state == states.RETRY:
+            finish(request)
         key = self.get_key_for_task(task_id)
         with because("result"), self._kept_if_refused(task_id, state, request):
             # Only another run can have left a SUCCESS to protect: that of a message
@@ -254,12 +138,47 @@ class Backend(RedisBackend):
                     f"the result has {len(encoded):,} bytes, {LARGEST:,} are allowed",
                     request,
                 )
-                state = states.FAILURE
-            self._set_with_state(key, encoded, state)
-            if OUR_MARK not in marks:
-                # A stock sender may be waiting, and it listens to nothing else.
-                self.client.publish(key, encoded)
+            self.set(key, encoded, self._kept(request))
+            self._tell_stock_senders(task_id, encoded, request)
         return result
+
+    def _get_result_meta(
+        self, result: Any, state: Any, traceback: Any, request: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Celery's, with the run of a job and when a retry runs again."""
+        meta: dict[str, Any] = super()._get_result_meta(
+            result, state, traceback, request, **kwargs
+        )
+        run = _run_of(request)
+        if run is not None:
+            meta["run"] = run
+        # Celery stores a retry while it handles the exception that asked for it.
+        asked = sys.exception()
+        if state == states.RETRY and isinstance(asked, Retry):
+            meta["retry_at"] = self._moment(asked.when)
+        return meta
+
+    def _moment(self, when: Any) -> str | None:
+        now = system_clock.now()
+        if isinstance(when, datetime):
+            aware = when if when.tzinfo else when.replace(tzinfo=self.app.timezone)
+            return stamp(aware)
+        return None if when is None else stamp(now + timedelta(seconds=float(when)))
+
+    def _kept(self, request: Any) -> int | None:
+        """Seconds for which a state is kept; None for what the settings say.
+
+        That of a job's run may have to be kept for longer.
+        """
+        retention = (_run_of(request) or {}).get("retention")
+        if self.expires and isinstance(retention, int) and retention > self.expires:
+            return retention
+        return None
+
+    def _tell_stock_senders(self, task_id: str, encoded: Any, request: Any) -> None:
+        """A stock sender may be waiting, and it listens to nothing else."""
+        if OUR_MARK not in (getattr(request, "properties", None) or {}):
+            self.client.publish(self.get_key_for_task(task_id), encoded)
 
     def _failure(self, task_id: str, why: str, request: Any) -> Any:
         """What is stored in place of a result that no server takes."""
@@ -295,7 +214,8 @@ class Backend(RedisBackend):
                 with contextlib.suppress(*LOST, RedisError):
                     why = f"the server refuses the result ({str(error)[:200]})"
                     failure = self._failure(task_id, why, request)
-                    self._set(self.get_key_for_task(task_id), failure)
+                    key = self.get_key_for_task(task_id)
+                    self._set(key, failure, self._kept(request))
                 return
             ends = state in states.READY_STATES or state == states.RETRY
             if ends and self.app.current_worker_task is not None:
@@ -311,3 +231,9 @@ class Backend(RedisBackend):
                 raise
             # It passes by itself: Celery tries again what is a lost connection.
             raise ConnectionError(str(error)) from error
+
+
+def _run_of(request: Any) -> dict[str, Any] | None:
+    """What the message of a job's run says of it; None for other tasks."""
+    header = (getattr(request, "headers", None) or {}).get(HEADER)
+    return header if isinstance(header, dict) else None

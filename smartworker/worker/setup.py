@@ -8,11 +8,16 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from smartworker.cron.registry import Jobs
 from smartworker.settings import Settings
-from smartworker.worker import journal
+from smartworker.worker import history, journal
 from smartworker.worker.bootstep import OPTIONS, Pacemaker
 from smartworker.worker.configuration import SCHEMES, complete
+from smartworker.worker.declared import jobs_of
+from smartworker.worker.overlap import Overlap
 from smartworker.worker.safekeeper import Safekeeper
 from smartworker.worker.tally import Tally
+from smartworker.worker.watchman import Watchman
+
+__all__ = ["jobs_of", "setup"]
 
 TRANSPORT = "smartworker.broker.transport:Transport"
 BACKEND = "smartworker.worker.results:Backend"
@@ -47,16 +52,9 @@ def setup(
     if app.configured:
         complete(app)
     app.Worker = app.subclass_with_self(WORKER)
-    app.steps["consumer"].update((Pacemaker, Safekeeper))
+    app.steps["consumer"].update((Pacemaker, Safekeeper, Overlap, Watchman))
     app.steps["worker"].add(Tally)
     app.user_options["worker"].update(OPTIONS)
     journal.connect()
+    history.connect()
     return app
-
-
-def jobs_of(app: Any) -> Jobs:
-    """The cron jobs of an app that `setup` has seen."""
-    if not isinstance(app.smartworker_jobs, Jobs):
-        app.smartworker_jobs = app.smartworker_jobs()
-    jobs: Jobs = app.smartworker_jobs
-    return jobs

@@ -59,7 +59,7 @@ OVERRIDES: dict[str, str | None] = {
     ),
     "kombu.transport.virtual.base:Transport.close_connection": "(self, connection)",
     "kombu.transport.redis:PublishBatch.__init__": "(self, channel, max_size)",
-    # smartworker/worker/results.py, overridden
+    # smartworker/worker/results.py and waiting.py, overridden
     "celery.backends.redis:ResultConsumer.consume_from": "(self, task_id)",
     "celery.backends.redis:ResultConsumer._drain_one": "(self, pubsub, timeout)",
     "celery.backends.redis:ResultConsumer._flush_pending_unsubscribe": "(self)",
@@ -77,14 +77,14 @@ OVERRIDES: dict[str, str | None] = {
     "celery.backends.base:BaseKeyValueStoreBackend._store_result": (
         "(self, task_id, result, state, traceback=None, request=None, **kwargs)"
     ),
-    # smartworker/worker/results.py, called
+    # smartworker/worker/results.py and waiting.py, called
     "celery.backends.redis:ResultConsumer._locked": "(self)",
     "celery.backends.redis:ResultConsumer.reconnect_on_error": "(self)",
     "celery.backends.base:Backend._get_result_meta": (
         "(self, result, state, traceback, request, format_date=True, encode=False)"
     ),
-    "celery.backends.base:BaseKeyValueStoreBackend._set_with_state": (
-        "(self, key, value, state)"
+    "celery.backends.redis:RedisBackend.set": (
+        "(self, key, value, expires=None, **retry_policy)"
     ),
     # smartworker/worker/program.py, bootstep.py, tally.py
     "celery.apps.worker:Worker.on_before_init": "(self, quiet=False, **kwargs)",

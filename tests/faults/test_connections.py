@@ -21,7 +21,7 @@ import smartworker
 from smartworker.broker.doorbell import ANSWER_WITHIN
 from smartworker.events import EVENTS
 from smartworker.testing import commandstats
-from smartworker.worker import results
+from smartworker.worker import waiting
 from tests.faults.conftest import Figures, StartServer, staged
 from tests.faults.habits import (
     BACK,
@@ -460,9 +460,9 @@ def test_f28_the_doorbell_is_half_open(
     ("broken", "look"),
     [
         ("subscription", 1.0),
-        pytest.param("subscription", results.LOOK_AGAIN, marks=full),
+        pytest.param("subscription", waiting.LOOK_AGAIN, marks=full),
         pytest.param("everything", 2.0, marks=full),
-        pytest.param("everything", results.LOOK_AGAIN, marks=full),
+        pytest.param("everything", waiting.LOOK_AGAIN, marks=full),
     ],
 )
 def test_f66_the_waiters_connection_is_half_open(
@@ -474,7 +474,7 @@ def test_f66_the_waiters_connection_is_half_open(
     look: float,
 ) -> None:
     """`get()` looks by itself now and then; every second here, 30 s in the full run."""
-    monkeypatch.setattr(results, "LOOK_AGAIN", look)
+    monkeypatch.setattr(waiting, "LOOK_AGAIN", look)
     behind.start("-c", "2")
     result = behind.project.late.delay("late")
     with ThreadPoolExecutor(1) as pool:

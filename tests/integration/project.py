@@ -3,9 +3,15 @@
 Not shared with other apps: the tests import this anew, each time as another app.
 """
 
+import logging
+import os
+import signal
 import time
+from pathlib import Path
 
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
+from celery.utils.log import get_task_logger
 from kombu import Queue
 
 import smartworker
@@ -47,3 +53,37 @@ def twice(self):
 def fail(secret):
     """Always fails."""
     raise ValueError(f"cannot book for {secret}")
+
+
+@app.task(shared=False)
+def talk(count, error=None):
+    """Says something, in its own words and by a logger of Celery's."""
+    log = logging.getLogger("booking")
+    for number in range(count):
+        log.info("lane %d is free, says redis://user:url-pass@host", number)
+    get_task_logger(__name__).warning("\x1b[2Jdone")
+    if error:
+        raise ValueError(error)
+
+
+@app.task(shared=False, bind=True, reject_on_worker_lost=False)
+def die(self):
+    """The process that runs this is killed; the message is not put back."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(shared=False, bind=True)
+def die_once(self, path):
+    """The process that runs this is killed the first time."""
+    if not Path(path).exists():
+        Path(path).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(shared=False)
+def stubborn(seconds):
+    """Does not care for its soft time limit."""
+    try:
+        time.sleep(seconds)
+    except SoftTimeLimitExceeded:
+        time.sleep(seconds)

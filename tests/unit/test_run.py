@@ -5,7 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from smartworker.cli.main import main
-from smartworker.cli.run import jobs_module, load_jobs, take_options
+from smartworker.cli.run import take_options
+from smartworker.cron.registry import jobs_module, load_jobs
 from smartworker.errors import SettingsError
 
 

@@ -9,4 +9,6 @@ def declare(jobs: Jobs) -> None:
         "schedule-swim-lanes",
         "swim.auto_book",
         description="Books tomorrow's lanes for every member.",
+        schedule="0 21 * * *",
+        catch_up="once",
     )
