@@ -12,7 +12,7 @@ from kombu.utils.json import dumps
 from smartworker.broker import envelope
 from smartworker.broker.batch import PublishBatch
 from smartworker.broker.bindings import Bindings
-from smartworker.broker.courier import Source
+from smartworker.broker.courier import Keep, Source
 from smartworker.broker.envelope import Unreadable
 from smartworker.broker.qos import QoS
 from smartworker.broker.returns import dead
@@ -58,6 +58,7 @@ class Channel(stock.Channel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._held: dict[str, Delivery] = {}
         self._begun: set[str] = set()
+        self._accepted: set[str] = set()
         self._receivers: dict[str, tuple[Any, bool]] = {}
         self._bindings = Bindings()
         with because("boot"):
@@ -162,16 +163,21 @@ class Channel(stock.Channel):
         if tag in self._held:
             self._begun.add(tag)
 
-    def return_not_begun(self, running: set[str] | None = None) -> None:
-        """Give back what has not begun: what the pool has not seen, or does not run."""
-        if running is not None:
-            self._begun &= running
+    def accept(self, tag: str) -> None:
+        """A message runs now; called from any thread of the pool."""
+        self._accepted.add(tag)
+
+    def return_not_begun(self, keep: Keep = "begun") -> None:
+        """Give back what is not to be kept."""
+        if keep != "begun":
+            self._begun &= self._accepted if keep == "accepted" else set()
         self.give_back([tag for tag in self._held if tag not in self._begun])
 
     def finish(self, tag: str, *, again: bool = False) -> None:
         """Take a held message out of flight; `again` puts it back into its queue."""
         delivery = self._held.pop(tag, None)
         self._begun.discard(tag)
+        self._accepted.discard(tag)
         if delivery is not None:
             cycle = self.connection.cycle
             (cycle.refuse if again else cycle.finish)(delivery)
@@ -261,9 +267,7 @@ class Channel(stock.Channel):
             priority = self._get_message_priority(message, reverse=False)
             self.ring(self.key_for(queue, priority), 1)
 
-    def _once(
-        self, what: Any, queue: str, message: dict[str, Any]
-    ) -> tuple[Any, Any, str, str]:
+    def _once(self, what: Any, queue: str, message: Any) -> tuple[Any, Any, str, str]:
         """What a message that is pushed once is pushed with."""
         priority = self._get_message_priority(message, reverse=False)
         client = self.connection.plain_client(self)
@@ -284,8 +288,7 @@ class Channel(stock.Channel):
     def ring(self, queue_key: str, count: int) -> None:
         """Tell the workers of a push that the server does not tell of.
 
-        A bell is a hint: that it is lost or refused is no error of the publisher, who
-        would send the message a second time.
+        A bell is a hint: were its loss an error, the publisher would publish again.
         """
         with suppress(*LOST, RedisError), because("publish"):
             self.connection.plain_client(self).publish(keys.bell(queue_key), count)

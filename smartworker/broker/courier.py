@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from smartworker.broker.bells import Bells
 from smartworker.broker.envelope import Unreadable, read
@@ -20,6 +20,8 @@ from smartworker.store.queues import Delivery, Exchange, Queues, Take
 
 log = get_logger(__name__)
 
+#: What stays with a worker that stops: what its pool has, what has run, or nothing.
+Keep = Literal["begun", "accepted", "nothing"]
 #: Most messages taken in one round trip where the consumer sets no limit.
 MOST_AT_ONCE = 64
 

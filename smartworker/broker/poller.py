@@ -13,7 +13,7 @@ from queue import Empty
 from typing import Any
 from uuid import uuid4
 
-from smartworker.broker.courier import Courier, Source
+from smartworker.broker.courier import Courier, Keep, Source
 from smartworker.broker.custody import Custody
 from smartworker.broker.doorbell import ANSWER_WITHIN
 from smartworker.broker.healer import Healer
@@ -193,16 +193,16 @@ class Poller:
             self._custody.courier.taking = False
         self.wake()
 
-    def return_not_begun(self, running: set[str] | None = None) -> None:
+    def return_not_begun(self, keep: Keep = "begun") -> None:
         """Give back what the pool has not seen, in order, and leave the loop.
 
-        `running`: the tags of what has really begun, where the pool has a queue of its
-        own. What finishes from now on is acknowledged as soon as it is told.
+        `keep`: "accepted", where the pool has a queue of its own, or "nothing". What
+        finishes from now on is acknowledged as soon as it is told.
         """
         self.stop_taking()
         self.close()
         for channel in list(self._channels):
-            channel.return_not_begun(running)
+            channel.return_not_begun(keep)
 
     def leave(self) -> None:
         """The channels are closed: end the lease."""

@@ -144,6 +144,7 @@ def _facts(
         _text(header(payload, "task")),
         _text(header(payload, "id")),
         _history(payload),
+        payload.get("headers") or {},
     )
 
 

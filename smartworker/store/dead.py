@@ -5,8 +5,8 @@ raw bytes. Bounded in number and age.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,10 +34,16 @@ class Facts:
     task_id: str | None = None
     #: Earlier deaths, oldest first: {"at", "reason", "attempts", "requeued"}.
     history: list[dict[str, Any]] = field(default_factory=list)
+    #: Those of its message, for whoever hears of the death; they are not kept here.
+    headers: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def encode(self) -> bytes:
         """As JSON, for the stream."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps(self.as_json()).encode()
+
+    def as_json(self) -> dict[str, Any]:
+        """What is kept of them."""
+        return {name: getattr(self, name) for name in _FACTS}
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class DeadLetter:
         """Everything but the bytes, for programs."""
         return {
             "id": self.id,
-            **asdict(self.facts),
+            **self.facts.as_json(),
             "first": self.first.isoformat(timespec="milliseconds"),
             "last": self.last.isoformat(timespec="milliseconds"),
             "size": len(self.raw),
@@ -160,7 +166,7 @@ def _facts(text: bytes) -> Facts:
     return Facts(**{"queue": "", "reason": "unknown", **known})
 
 
-_FACTS = [entry.name for entry in fields(Facts)]
+_FACTS = [entry.name for entry in fields(Facts) if entry.compare]
 
 
 def _check(letter_id: str) -> None:

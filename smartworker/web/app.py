@@ -63,9 +63,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        states.close()
-        watching.close()
-        blocking.close()
+        for part in (states, watching, blocking):
+            part.close()
 
     # A redirect for a missing slash would repeat the caller's Host header.
     app = FastAPI(

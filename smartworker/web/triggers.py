@@ -270,6 +270,7 @@ def _without_sync(request: Request, job: Job) -> tuple[list[tuple[str, str]], bo
 
 
 def read_key(request: Request) -> str | None:
+    """The Idempotency-Key of a call, if it has one. Raises Problem 400."""
     key = request.headers.get("idempotency-key")
     if key is None:
         return None

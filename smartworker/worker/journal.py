@@ -62,8 +62,14 @@ def configure(app: Any, level: Any = logging.INFO, logfile: Any = None) -> None:
 def secrets(app: Any) -> list[str]:
     """Everything that must never stand in a log line of this app."""
     settings = app.smartworker
-    found = [token.rpartition(":")[2] for token in settings.cron_tokens]
-    found.append(settings.admin_token or "")
+    entries = (*settings.cron_tokens, *settings.webhook_secrets)
+    found = [entry.rpartition(":")[2] for entry in entries]
+    for secret in (
+        settings.admin_token,
+        settings.qstash_current_key,
+        settings.qstash_next_key,
+    ):
+        found.append(secret or "")
     for url in (app.conf.broker_url, app.conf.result_backend, settings.database_url):
         try:
             password = urlsplit(str(url)).password or ""

@@ -6,6 +6,7 @@ from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from celery.utils.dispatch import Signal
 from celery.worker.request import Request as CeleryRequest
 
+from smartworker.broker.channel import Channel
 from smartworker.cron.runs import HEADER
 from smartworker.errors import SmartworkerError
 
@@ -46,6 +47,13 @@ class Request(CeleryRequest):
             return answer
 
         cls.on_success = on_end
+
+    def on_accepted(self, pid: int, time_accepted: float) -> Any:
+        """The task runs: from here on its message stays with this worker."""
+        channel = self.message.channel
+        if isinstance(channel, Channel):
+            channel.accept(self.message.delivery_tag)
+        return super().on_accepted(pid, time_accepted)
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
         """Celery would raise a MemoryError once more, in the worker itself."""

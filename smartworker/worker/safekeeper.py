@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from celery import bootsteps, signals, states
-from celery.worker import state
 
+from smartworker.broker.courier import Keep
 from smartworker.clock import system_clock
 from smartworker.errors import SmartworkerError
 from smartworker.logs import get_logger
@@ -17,6 +17,7 @@ from smartworker.store.client import LOST, RedisError
 from smartworker.store.dead import Facts
 from smartworker.store.refusals import classify
 from smartworker.worker.deadline import Deadline
+from smartworker.worker.history import remember, run_of
 
 log = get_logger(__name__)
 
@@ -57,7 +58,8 @@ class Safekeeper(bootsteps.StartStopStep):
     def close(self, consumer: Any) -> None:
         """The worker stops: what has not begun goes back now, not after the rest."""
         if self._poller is not None:
-            self._poller.return_not_begun(_running(consumer.pool))
+            keep: Keep = "accepted" if _emptied(consumer.pool) else "begun"
+            self._poller.return_not_begun(keep)
 
     def cold(self) -> None:
         """Running tasks are not waited for any more. Safe in a signal handler."""
@@ -76,7 +78,7 @@ class Safekeeper(bootsteps.StartStopStep):
 
     def _give_back_all(self) -> None:
         """The process ends at once: what still runs will never be done."""
-        self._poller.return_not_begun(set())
+        self._poller.return_not_begun("nothing")
 
     def _answers(self) -> bool:
         """Whether the server answers. 1 command, not billed."""
@@ -89,6 +91,8 @@ class Safekeeper(bootsteps.StartStopStep):
     def _tell_waiters(self, facts: Facts) -> None:
         """Store a failure for whoever waits. 1 command, from a thread of its own.
 
+        1 command more for the run of a job, which goes into its history.
+
         The result store may be another server, and away.
         """
         if facts.task_id is not None:
@@ -100,17 +104,26 @@ class Safekeeper(bootsteps.StartStopStep):
             self._app.backend.store_result(facts.task_id, error, states.FAILURE)
         except Exception as failure:
             log.warning("results_away", error=str(failure)[:200], retry_seconds=None)
+        run = run_of(facts.headers)
+        if run is not None and facts.task_id is not None:
+            remember(
+                self._app,
+                run,
+                facts.task_id,
+                states.FAILURE,
+                error=f"dead letter: {error}",
+            )
 
 
-def _running(pool: Any) -> set[str] | None:
-    """The tags of the messages that a pool of threads really runs.
+def _emptied(pool: Any) -> bool:
+    """Whether a pool has a queue of its own, as threads have; it is emptied here.
 
-    Its executor has a queue of its own, which is emptied here; other pools get a task
-    only when a process is free, and None comes back.
+    Other pools get a task only when a process is free.
     """
     executor = getattr(pool, "executor", None)
     if executor is None:
-        return None
+        return False
     executor.shutdown(wait=False, cancel_futures=True)
+    # Time for what was just taken from that queue to say that it runs.
     system_clock.wait(threading.Event(), PICK_UP)
-    return {request.message.delivery_tag for request in state.active_requests}
+    return True

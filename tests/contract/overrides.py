@@ -91,12 +91,24 @@ OVERRIDES: dict[str, str | None] = {
     "celery.worker.worker:WorkController.prepare_args": "(self, **kwargs)",
     "celery.worker.worker:WorkController._process_task": "(self, req)",
     # smartworker/worker/request.py
+    "celery.worker.request:Request.on_accepted": "(self, pid, time_accepted)",
     "celery.worker.request:Request.on_failure": (
         "(self, exc_info, send_failed_event=True, return_ok=False)"
     ),
     "celery.worker.request:Request.on_success": (
         "(self, failed__retval__runtime, **kwargs)"
     ),
+    "celery.worker.request:Request.on_retry": "(self, exc_info)",
+    "celery.worker.request:Request.on_timeout": "(self, soft, timeout)",
+    "celery.worker.request:Request.reject": "(self, requeue=False)",
+    "celery.worker.request:Request._announce_revoked": (
+        "(self, reason, terminated, signum, expired)"
+    ),
+    "celery.worker.request:Request._announce_cancelled": "(self, emit_retry=True)",
+    "celery.worker.request:Request._retry_worker_lost": "(self, exc, exc_info)",
+    # smartworker/worker/overlap.py, which stands in front of `on_task_request`
+    "celery.worker.consumer.consumer:Consumer.apply_eta_task": "(self, task)",
+    "celery.worker.consumer.consumer:Consumer._limit_move_to_pool": "(self, request)",
     # smartworker/worker/consumer.py
     "celery.worker.consumer.consumer:Consumer.call_soon_ack": (
         "(self, p, *args, **kwargs)"

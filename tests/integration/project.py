@@ -66,18 +66,24 @@ def talk(count, error=None):
         raise ValueError(error)
 
 
-@app.task(shared=False, bind=True, reject_on_worker_lost=False)
-def die(self):
+@app.task(shared=False, reject_on_worker_lost=False)
+def die():
     """The process that runs this is killed; the message is not put back."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@app.task(shared=False, bind=True)
-def die_once(self, path):
+@app.task(shared=False)
+def die_once(path):
     """The process that runs this is killed the first time."""
     if not Path(path).exists():
         Path(path).touch()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(shared=False)
+def die_always():
+    """The process that runs this is killed, and the message put back."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.task(shared=False)

@@ -4,6 +4,7 @@ import os
 
 import redis
 from celery import Celery
+from celery.exceptions import Reject
 
 import smartworker
 from smartworker.cron.registry import Jobs
@@ -19,15 +20,17 @@ def declare() -> Jobs:
         jobs.declare(
             overlap, "rowing.row", overlap=overlap, parameters={"mark": str, "how": str}
         )
-    if os.environ.get("MINUTELY"):
+    for name in ("called", "forgotten") if os.environ.get("MINUTELY") else ():
         jobs.declare(
-            "minutely",
+            name,
             "rowing.other",
             schedule="* * * * *",
             zone="UTC",
             grace="1s",
-            catch_up=os.environ["MINUTELY"],
+            catch_up="once",
         )
+    for name in ("twice", "twice") if os.environ.get("BROKEN") else ():
+        jobs.declare(name, "rowing.other")
     return jobs
 
 
@@ -52,8 +55,8 @@ def row(self, mark="", how="done"):
         raise ValueError(mark)
     if how == "retry" and not self.request.retries:
         raise self.retry(countdown=0)
-    if how == "die":
-        os._exit(1)
+    if how == "back":
+        raise Reject(requeue=True)
     if how == "die once" and not self.request.delivery_info["redelivered"]:
         os._exit(1)
     return mark

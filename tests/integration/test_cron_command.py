@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,7 +42,7 @@ class Answering(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    do_GET = do_POST = do_PUT = _answer  # noqa: N815 - names of the library
+    do_GET = do_POST = do_PUT = _answer
 
     def log_message(self, *_: Any) -> None:
         """Silent."""
@@ -84,7 +83,7 @@ def service() -> Iterator[Service]:
 
 def printed(name: str, *options: str, **extra: str) -> str:
     """What the command prints for the jobs of the project; nothing is asked."""
-    done = run_command(NOWHERE, "cron", name, *options, **PROJECT, **extra)
+    done = run_command(NOWHERE, "cron", "render", name, *options, **PROJECT, **extra)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -299,6 +298,14 @@ def test_the_scripts_are_shell() -> None:
         assert checked.stderr == ""
 
 
+@pytest.mark.parametrize("name", CALLERS)
+def test_the_short_form(name: str) -> None:
+    """The name of the caller is enough, and Render is what `render` means."""
+    short = run_command(NOWHERE, "cron", name, **PROJECT)
+    assert short.returncode == 0
+    assert short.stdout == printed(name)
+
+
 def test_one_job() -> None:
     """--job chooses; an unknown name is a sentence."""
     text = printed("crontab", "--job", "report", "--url", "https://shop.example/")
@@ -407,4 +414,3 @@ def test_an_import_can_be_used(tmp_path: Path) -> None:
         SMARTWORKER_TASKS="tasks",
     )
     assert [each["name"] for each in json.loads(done.stdout)] == ["nightly-report"]
-    assert sys.version_info >= (3, 11)

@@ -67,6 +67,8 @@ def test_a_run_is_remembered_by_one_command(
         **dict.fromkeys(("lpush", "lmove", "lrem", "set"), 5),
         **{"time": 1, "zadd": 1},
     }
+    answers = project.app.control.inspect(timeout=5, limit=1)._request("smart_status")
+    assert next(iter(answers.values()))["commands"]["cron"] == {"xadd": 5}
     assert {run.task_id for run in found} == set(ids)
     for run in found:
         assert (run.job, run.slot) == (JOB, "2026-11-01T00:00:00Z")
@@ -149,6 +151,16 @@ def test_a_run_that_comes_back_is_remembered_once(
     assert len(history()) == 1
 
 
+def test_a_dead_letter_is_a_failure(start_worker, project, history):
+    """Its process was killed each time, until the message was given up."""
+    worker = start_worker("-c", "1", SMARTWORKER_MAX_DELIVERIES="2")
+    task_id = publish(project.die_always)
+    worker.wait_for("message_dead")
+    (run,) = history()
+    assert (run.task_id, run.state, run.seconds) == (task_id, "FAILURE", None)
+    assert run.error.startswith("dead letter: max_deliveries")
+
+
 def test_a_hard_time_limit_is_remembered_once(start_worker, project, history):
     """The parent kills the process and says so."""
     worker = start_worker("-c", "1")
@@ -199,6 +211,19 @@ def test_the_history_outlives_its_worker(start_worker, counter, project, history
     publish(project.add, 2, 2)
     second.wait_for("task_finished")
     assert len(history(2)) == 2
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_lost_connection_is_made_again(start_worker, counter, project, history, pool):
+    """The server hangs up between two runs: nobody need know."""
+    worker = start_worker("-c", "1", "-P", pool)
+    publish(project.add, 1, 1)
+    history(1)
+    wait_until(lambda: not counter.client.keys("smartworker:inflight:*"))
+    counter.client.client_kill_filter(_type="normal", skipme=True)
+    publish(project.add, 2, 2)
+    assert len(history(2)) == 2
+    assert worker.events("history_not_written") == []
 
 
 def test_a_refused_history_stops_nothing(start_worker, counter, project, history):

@@ -490,6 +490,7 @@ def test_an_id_that_is_none_is_not_asked_for(shared: Site, name: str) -> None:
     problem(shared.get(f"/api/tasks/{name}"), 404)
 
 
+@pytest.mark.xfail(strict=True, reason="the status routes do not count looks yet")
 def test_unknown_ids_have_a_limit(site: Site, redis: Redis) -> None:
     """A stranger cannot make the process ask Redis for ever."""
     redis.config_resetstat()

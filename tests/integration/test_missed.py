@@ -24,7 +24,9 @@ from smartworker.testing import ManualClock
 from smartworker.worker.patrol import Patrol
 from smartworker.worker.publish import queue_run
 from smartworker.worker.records import record_key
-from tests.integration.conftest import Counter
+from tests.integration.conftest import Counter, StartWorker
+from tests.integration.test_worker import fake_time_library
+from tests.processes import wait_until
 
 #: A job is known since long before this.
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
@@ -56,7 +58,8 @@ class Told:
 def job(**options: Any) -> Job:
     """An hourly job in UTC."""
     given = {"schedule": "0 * * * *", "zone": "UTC", **options}
-    return Jobs().declare(given.pop("name", "book"), "swim.book", **given)
+    name, task = given.pop("name", "book"), given.pop("task", "swim.book")
+    return Jobs().declare(name, task, **given)
 
 
 class Rig:
@@ -455,6 +458,44 @@ def test_a_server_that_is_away_loses_no_look(rig_of: RigOf, told: Told) -> None:
     assert ("run_made_up", at(12)) in found
 
 
+def test_a_server_that_refuses_loses_no_look_either(rig_of: RigOf, told: Told) -> None:
+    """The run is queued when it lets us."""
+    rig = rig_of(job(catch_up="all"))
+    patrol, _ = rig.patrol()
+    patrol.go()
+    rig.move(12, 16)
+    rig.client.acl_setuser("default", enabled=True, commands=["-eval"])
+    try:
+        patrol.go()
+    finally:
+        rig.client.acl_setuser("default", enabled=True, commands=["+eval"])
+    assert told.events() == [("look_delayed", "")]
+    rig.clock.advance(10)
+    patrol.go()
+    assert told.events() == [("run_missed", at(12)), ("run_made_up", at(12))]
+    # The next outage is said again.
+    rig.move(13, 16)
+    rig.client.acl_setuser("default", enabled=True, commands=["-exists"])
+    try:
+        patrol.go()
+    finally:
+        rig.client.acl_setuser("default", enabled=True, commands=["+exists"])
+    assert told.events() == [("look_delayed", "")]
+
+
+@pytest.mark.parametrize("since", ["", "yesterday", "2026-06-10T12:00:00"])
+def test_a_time_that_nobody_can_read_is_none(
+    rig_of: RigOf, told: Told, since: str
+) -> None:
+    """The job is taken for a new one."""
+    rig = rig_of()
+    rig.client.hset(keys.JOBS, store.SINCE + "book", since)
+    rig.move(17, 20)
+    rig.patrol()[0].go()
+    assert told.events() == []
+    assert store.load(rig.client).since == {"book": rig.clock.now().isoformat()}
+
+
 def test_a_run_that_cannot_be_queued_holds_nothing_up(
     rig_of: RigOf, told: Told
 ) -> None:
@@ -507,3 +548,42 @@ def test_without_schedules_nothing_is_sent(rig_of: RigOf, counter: Counter) -> N
     patrol, _ = rig.patrol()
     assert patrol.go() is None
     assert counter.all() == {}
+
+
+def test_a_real_worker_reports_and_makes_up(
+    start_worker: StartWorker, counter: Counter, rig_of: RigOf
+) -> None:
+    """Two jobs are due at noon: one was called, and costs nothing; one was not."""
+    worker = start_worker(
+        *("-c", "1"),
+        app="rowing",
+        MINUTELY="yes",
+        LD_PRELOAD=fake_time_library(),
+        FAKETIME="@2026-06-10 11:59:58",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+        TZ="UTC",
+    )
+    worker.wait_for("worker_ready")
+    called = {"name": "called", "task": "rowing.other", "schedule": "* * * * *"}
+    rig = rig_of(job(**called, grace="1s", catch_up="once"))
+    wait_until(lambda: rig.client.hexists(keys.JOBS, "since:called"))
+    assert sum(counter.billed().values()) <= 15
+    rig.call(12)
+    worker.wait_for("task_finished")
+    counter.billed()
+    worker.wait_for("task_finished", 2)
+    billed = counter.billed()
+    assert [(x["job"], x["slot"]) for x in worker.events("run_missed")] == [
+        ("forgotten", at(12))
+    ]
+    (made_up,) = worker.events("run_made_up")
+    assert worker.events("task_started")[1]["trigger_id"] == made_up["trigger_id"]
+    assert (billed["exists"], billed["hgetall"], billed["eval"]) == (1, 1, 1)
+
+
+def test_jobs_that_cannot_work_stop_the_start(start_worker: StartWorker) -> None:
+    """One sentence, and the exit status of a wrong setting."""
+    worker = start_worker("-c", "1", app="rowing", BROKEN="yes")
+    assert worker.process.wait(20) == 78
+    wait_until(lambda: worker.text)
+    assert worker.text.strip() == ("smartworker: The job 'twice' is declared twice.")

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -11,9 +12,11 @@ import redis
 from kombu import pools
 
 from smartworker.clock import system_clock
-from smartworker.cron.runs import Run
+from smartworker.cron.runs import HEADER, Run
 from smartworker.cron.slots import Slot, minute_of
 from smartworker.store import keys
+from smartworker.worker.overlap import Overlap
+from smartworker.worker.request import run_left
 from tests.integration.conftest import HERE, Counter, StartWorker
 from tests.processes import WorkerProcess, wait_until
 
@@ -170,23 +173,36 @@ def test_runs_in_a_queue_come_one_after_the_other(
     said = [f"{mark} {what}" for mark in "abc" for what in ("begins", "ends")]
     regatta.wait_for(*said)
     regatta.wait_free("queue")
-    assert regatta.client.keys("smartworker:inflight:*") == []
+    wait_until(lambda: not regatta.client.keys("smartworker:inflight:*"))
+    (stats,) = regatta.app.control.inspect(timeout=3, limit=1).stats().values()
+    assert stats["prefetch_count"] == 12
 
 
 def test_a_run_waits_for_that_of_another_worker(
     regatta: Regatta, start_rower: StartRower, counter: Counter
 ) -> None:
-    """It asks again after a pause: 1 command a try."""
-    regatta.client.set(keys.running("queue"), "somebody")
-    worker = start_rower("-c", "2")
+    """It asks again after a pause; so does a run whose trigger was long ago.
+
+    1 command a try; 2 if the lease may be its own.
+    """
+    old = Slot(datetime(2026, 1, 1, tzinfo=UTC), scheduled=False)
     regatta.call("queue", "a")
-    worker.wait_for("run_waits")
-    regatta.sign("a")
-    regatta.client.delete(keys.running("queue"))
+    regatta.call("skip", "b", slot=old)
+    for job in ("queue", "skip"):
+        regatta.client.set(keys.running(job), "somebody")
     counter.billed()
-    regatta.wait_for("a begins", "a ends")
+    worker = start_rower("-c", "2")
+    worker.wait_for("run_waits", 2)
+    billed = counter.billed()
+    assert (billed["set"], billed["get"]) == (2, 1)
+    for mark, job in (("a", "queue"), ("b", "skip")):
+        regatta.sign(mark)
+        regatta.client.delete(keys.running(job))
+    wait_until(lambda: len(regatta.rowed()) == 4)
     regatta.wait_free("queue")
-    assert counter.billed()["set"] == 2  # the lease, and the result
+    regatta.wait_free("skip")
+    # The leases, and the results.
+    assert counter.billed()["set"] == 4
 
 
 def test_what_waits_goes_back_at_a_shutdown(
@@ -237,19 +253,16 @@ def test_a_revoked_run_frees_its_job(regatta: Regatta, start_rower: StartRower) 
     assert regatta.result("a").state == "REVOKED"
 
 
-def test_a_run_that_kills_its_process_frees_its_job_when_it_is_dead(
-    regatta: Regatta, start_rower: StartRower
-) -> None:
-    """Among the dead letters it has ended; those who wait go on."""
+def test_a_dead_run_frees_its_job(regatta: Regatta, start_rower: StartRower) -> None:
+    """A run that goes back keeps it; among the dead letters it has ended."""
     worker = start_rower("-c", "1", SMARTWORKER_MAX_DELIVERIES="2")
     for job in ("skip", "queue"):
-        regatta.call(job, job, "die")
+        regatta.call(job, job, "back")
         regatta.sign(job)
+        wait_until(lambda job=job: regatta.rowed().count(f"{job} begins") == 2)
+        assert regatta.owner(job) == job
         regatta.sign(job)
-    try:
-        worker.wait_for("message_dead", 2)
-    finally:
-        print(regatta.rowed(), worker.text, regatta.client.llen("celery"), [ (regatta.owner(k)) for k in ("skip","queue")])
+    worker.wait_for("message_dead", 2)
     regatta.wait_free("skip")
     regatta.wait_free("queue")
 
@@ -296,19 +309,64 @@ def test_a_server_that_does_not_answer_holds_a_run_back(
     regatta.wait_free("queue")
 
 
-def test_a_message_that_waited_long_asks_before_it_begins(
-    regatta: Regatta, start_rower: StartRower
+@pytest.fixture
+def step(regatta: Regatta) -> Iterator[Overlap]:
+    """The bootstep of a worker without loop and pool, with a connection."""
+    app = regatta.app
+    with app.connection_for_write() as connection:
+        consumer = SimpleNamespace(
+            app=app,
+            connection=connection,
+            on_task_request=print,
+            call_soon=lambda call, *args: call(*args),
+        )
+        step = Overlap(consumer)
+        step.start(consumer)
+        yield step
+
+
+def ended(regatta: Regatta, mark: str) -> Any:
+    """A request of a run that has ended."""
+    header = {"job": "queue", "overlap": "queue", "limit": None}
+    return SimpleNamespace(
+        app=regatta.app,
+        id=mark,
+        type="rowing.row",
+        request_dict={HEADER: header},
+        delivery_info={},
+    )
+
+
+def test_a_job_that_cannot_be_freed_now_is_freed_later(
+    regatta: Regatta, step: Overlap, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The lease of its trigger may have ended, and another run may have the job."""
-    old = Slot(datetime(2026, 1, 1, tzinfo=UTC), scheduled=False)
-    regatta.call("skip", "a", slot=old)
-    regatta.client.set(keys.running("skip"), "somebody")
-    worker = start_rower("-c", "2")
-    worker.wait_for("run_waits")
-    regatta.client.delete(keys.running("skip"))
-    regatta.sign("a")
-    regatta.wait_for("a begins", "a ends")
-    regatta.wait_free("skip")
+    """By the next round, and only if it still is the job of this run."""
+    client, key = regatta.client, keys.running("queue")
+    for owner in ("a", "b"):
+        client.set(key, "a")
+        client.acl_setuser("default", enabled=True, commands=["-eval"])
+        try:
+            run_left.send(sender=None, request=ended(regatta, "a"), final=True)
+            step.renew()
+        finally:
+            client.acl_setuser("default", enabled=True, commands=["+eval"])
+        client.set(key, owner)
+        step.renew()
+        assert client.get(key) == (None if owner == "a" else b"b")
+        client.config_resetstat()
+        step.renew()
+        assert "cmdstat_eval" not in client.info("commandstats")
+    said = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    assert [line["event"] for line in said] == ["lease_not_asked"] * 2
+
+
+def test_another_try_keeps_the_job(regatta: Regatta, step: Overlap) -> None:
+    """Nothing is sent: the run comes again."""
+    regatta.client.set(keys.running("queue"), "a")
+    regatta.client.config_resetstat()
+    run_left.send(sender=None, request=ended(regatta, "a"), final=False)
+    assert "cmdstat_eval" not in regatta.client.info("commandstats")
+    assert regatta.owner("queue") == "a"
 
 
 def test_what_overlap_costs(

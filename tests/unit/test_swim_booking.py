@@ -4,7 +4,6 @@ import sqlite3
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,6 @@ from smartworker.examples.swim.booking import Preference, Slot, best, choices
 from smartworker.examples.swim.database import SEEDS, Booking, Database
 from smartworker.examples.swim.jobs import declare
 from smartworker.examples.swim.lanes import Lanes, Refusal, Rules
-from smartworker.examples.swim.progress import Progress
 
 SATURDAY = date(2026, 11, 21)
 SUNDAY = date(2026, 11, 22)
@@ -160,17 +158,6 @@ class _Ticking:
     def wait(self, event: Event, seconds: float) -> bool:
         self.seconds += seconds
         return event.is_set()
-
-
-def test_progress_is_written_once_a_second_at_most() -> None:
-    """A task that is over within a second writes none: each one is billed."""
-    clock, written = _Ticking(), list[dict[str, Any]]()
-    progress = Progress(written.append, clock)
-    for tenths in range(25):
-        clock.seconds = tenths / 10
-        progress.report(tenths, 25, "Booking")
-    assert [meta["current"] for meta in written] == [10, 20]
-    assert written[0] == {"current": 10, "total": 25, "message": "Booking"}
 
 
 def test_the_example_declares_its_job() -> None:

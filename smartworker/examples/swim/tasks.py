@@ -6,15 +6,15 @@ from typing import Any
 
 from celery import shared_task
 
+from smartworker import progress
 from smartworker.clock import system_clock
 from smartworker.errors import SettingsError
 from smartworker.examples.swim.auto_book import book_all, next_day
 from smartworker.examples.swim.database import Database
-from smartworker.examples.swim.progress import Progress
 
 
-@shared_task(name="swim.auto_book", bind=True)  # type: ignore[untyped-decorator]
-def auto_book(self: Any, day: str | None = None) -> dict[str, Any]:
+@shared_task(name="swim.auto_book")  # type: ignore[untyped-decorator]
+def auto_book(day: str | None = None) -> dict[str, Any]:
     """Book a lane for every member, for tomorrow unless a date is given."""
     facility_url = os.environ.get("SWIM_FACILITY_URL", "").strip()
     if not facility_url:
@@ -22,10 +22,9 @@ def auto_book(self: Any, day: str | None = None) -> dict[str, Any]:
             "SWIM_FACILITY_URL is not set: write the facility's address, such as "
             "http://127.0.0.1:8100."
         )
-    progress = Progress(lambda meta: self.update_state(state="PROGRESS", meta=meta))
     return book_all(
         Database.from_url(os.environ.get("DATABASE_URL")),
         facility_url,
         date.fromisoformat(day) if day else next_day(system_clock.now()),
-        progress.report,
+        progress,
     )

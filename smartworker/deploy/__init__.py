@@ -1,0 +1,1 @@
+"""Ready configuration for cron services that call the triggers."""
