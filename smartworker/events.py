@@ -184,7 +184,7 @@ EVENTS = {
         Event(
             "history_not_written",
             ("error", "waiting"),
-            "A run is not in the history; those `waiting` are tried again with the next.",
+            "A run is not in the history; all that wait are tried again with the next.",
         ),
         Event(
             "history_in_redis",

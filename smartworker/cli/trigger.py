@@ -213,12 +213,13 @@ def pause(name: str, app_name: str, as_json: bool) -> None:
 @app_option
 @json_option
 def resume(name: str, app_name: str, as_json: bool) -> None:
-    """Let the triggers of a job through again. At most 3 commands."""
+    """Let the triggers of a job through again. At most 4 commands."""
     with opened(app_name) as broker:
         job = jobs_of(broker.app).get(name)
         since = store.load(broker.client, broker.prefix).paused.get(name)
         if since is not None:
-            store.resume(broker.client, job.name, broker.prefix)
+            now = system_clock.now().isoformat()
+            store.resume(broker.client, job.name, now, broker.prefix)
     if as_json:
         facts = {"job": name, "state": "active", "changed": since is not None}
         click.echo(json.dumps(facts))

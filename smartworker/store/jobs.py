@@ -50,15 +50,14 @@ def pause(client: Any, job: str, when: str, prefix: str = "") -> None:
     _tell(client, job, when, prefix)
 
 
-def resume(client: Any, job: str, prefix: str = "", when: str | None = None) -> None:
-    """Let a job's triggers through again, in all processes. 2 commands.
+def resume(client: Any, job: str, when: str, prefix: str = "") -> None:
+    """Let a job's triggers through again, in all processes. 3 commands.
 
-    With `when`, now in ISO 8601, no slot of the pause is taken for missed: 1 more.
+    `when`: now, in ISO 8601; no slot before it is taken for missed.
     """
     with because("cron"):
+        client.hset(prefix + keys.JOBS, SINCE + job, when)
         client.hdel(prefix + keys.JOBS, PAUSED + job)
-        if when is not None:
-            client.hset(prefix + keys.JOBS, SINCE + job, when)
     _tell(client, job, None, prefix)
 
 

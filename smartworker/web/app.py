@@ -78,7 +78,7 @@ def create_app(
     problems.install(app)
     contract.complete(app)
     app.include_router(health.routes())
-    app.include_router(task_routes.routes(watching, settings, clock))
+    app.include_router(task_routes.routes(watching, gate, settings, clock))
     app.include_router(trigger_routes.routes(triggers))
     app.include_router(
         job_routes.routes(Management(jobs, gate, states, triggers, clock, settings))

@@ -58,7 +58,7 @@ class Management:
         """Let the triggers of a job through again."""
         job = self._admit(request, name)
         try:
-            await self.states.resume(job.name)
+            await self.states.resume(job.name, stamp(self.clock.now()))
         except BrokerUnreachable as error:
             raise unavailable("The job could not be resumed; call again.") from error
         logger.info("job_resumed", job=job.name, address=self.gate.address(request))

@@ -27,7 +27,9 @@ class States:
         self._state: JobState | None = None
         self._known: bytes | None = None
         self._news: dict[str, str | None] = {}
-        self._listener = Listener(self._client, self._hear, self._forget)
+        self._listener = Listener(
+            self._client, self._hear, self._forget, name="news", cause="cron"
+        )
 
     async def get(self) -> JobState:
         """What is known now. Raises BrokerUnreachable."""
@@ -44,9 +46,9 @@ class States:
         await self._blocking.run(self._change, jobs.pause, job, when)
         self._hear_of(job, when)
 
-    async def resume(self, job: str) -> None:
-        """Let the triggers of a job through again; 2 commands."""
-        await self._blocking.run(self._change, jobs.resume, job)
+    async def resume(self, job: str, when: str) -> None:
+        """Let the triggers of a job through again; 3 commands."""
+        await self._blocking.run(self._change, jobs.resume, job, when)
         self._hear_of(job, None)
 
     async def ask(self, question: Callable[[], Any]) -> Any:

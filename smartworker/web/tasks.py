@@ -13,6 +13,7 @@ from smartworker.clock import Clock, system_clock
 from smartworker.settings import Settings
 from smartworker.web import contract
 from smartworker.web.blocking import Blocking
+from smartworker.web.gate import Gate
 from smartworker.web.problems import Document, Problem
 from smartworker.web.statuses import Status, is_final, retry_after
 from smartworker.web.watching import Watching
@@ -51,13 +52,13 @@ def watching(
 
 
 def routes(
-    watching: Watching, settings: Settings, clock: Clock = system_clock
+    watching: Watching, gate: Gate, settings: Settings, clock: Clock = system_clock
 ) -> APIRouter:
     """The status of a task, also at its former address. The random id is the key."""
     router = APIRouter(tags=["tasks"])
     shared: dict[str, Any] = {
         "response_model": contract.TaskStatus,
-        "responses": contract.problems(404, 422, 503),
+        "responses": contract.problems(404, 422, 429, 503),
         "openapi_extra": contract.unseen(WAIT),
     }
 
@@ -66,7 +67,7 @@ def routes(
         """The state of a task with its result, error or progress."""
         _check(task_id)
         waiting = watching.wait_for(task_id, _wait(request))
-        found = await _unless_gone(request, waiting)
+        found = await _counted(gate, request, waiting)
         again = retry_after(found, settings, clock.now())
         headers = _NOT_STORED | ({"Retry-After": again} if again else {})
         return Document(found, headers=headers)
@@ -82,7 +83,7 @@ def routes(
         responses={
             200: _STREAM,
             204: {"description": "The stream was read to its end."},
-            **contract.problems(404, 422, 503),
+            **contract.problems(404, 422, 429, 503),
         },
     )
     async def events(request: Request, task_id: str) -> Response:
@@ -91,7 +92,7 @@ def routes(
         if request.headers.get("last-event-id") == END:
             return Response(status_code=204, headers=_NOT_STORED)
         states = watching.follow(task_id, KEEPALIVE)
-        first = await _unless_gone(request, _next(states))
+        first = await _counted(gate, request, _next(states))
         return EventSourceResponse(
             _events(first, states),
             headers=_NOT_STORED | {"X-Accel-Buffering": "no"},
@@ -125,6 +126,22 @@ def _event(status: Status) -> bytes:
 
 async def _next(states: AsyncGenerator[Status | None]) -> Status | None:
     return await anext(states)
+
+
+async def _counted(
+    gate: Gate, request: Request, waiting: Coroutine[Any, Any, Status | None]
+) -> Status:
+    """A state that is looked up; who asks for unknown ids is held up in the end."""
+    address = gate.address(request)
+    try:
+        gate.limits.looked_up(address)
+    except Problem:
+        waiting.close()
+        raise
+    found = await _unless_gone(request, waiting) or {}
+    if found.get("known", True):
+        gate.limits.found(address)
+    return found
 
 
 async def _unless_gone(request: Request, waiting: Coroutine[Any, Any, T]) -> T:

@@ -1,6 +1,6 @@
 """The endpoints that cron services call: `POST /api/cron/{job}`."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -51,7 +51,7 @@ class Triggers:
     gate: Gate
     states: States
     dispatch: Dispatch
-    wait_for: Any
+    wait_for: Callable[[str, float], Awaitable[dict[str, Any]]]
     clock: Clock
 
     async def accept(self, request: Request, name: str) -> Document:
@@ -171,7 +171,11 @@ class Triggers:
 
     async def _finished(self, request: Request, run: Run, queued: Queued) -> Document:
         """The result, if it comes in time; otherwise the answer without it."""
-        status = await self.wait_for(queued.task_id, SYNC_SECONDS)
+        try:
+            status = await self.wait_for(queued.task_id, SYNC_SECONDS)
+        except Problem:
+            # It is queued; only the state cannot be told now.
+            return self._accepted(request, run, queued)
         if status["state"] not in FINAL:
             return self._accepted(request, run, queued)
         return Document(

@@ -23,7 +23,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith("$ ")
 ]
-(SNIPPET,) = [block for kind, block in BLOCKS if kind == "python"]
+SNIPPET, JOBS_SNIPPET = [block for kind, block in BLOCKS if kind == "python"]
 BIN = str(Path(sys.executable).parent)
 
 pytestmark = pytest.mark.slow
@@ -41,6 +41,14 @@ PLAN = [
 
 #: Each with the exit status on a healthy server that writes nothing to its disk.
 CARE = {"smartworker doctor": 3, "smartworker dead list": 0, "smartworker rescue": 0}
+#: In the order of the README, each with a word of what it says.
+CRON = {
+    "smartworker jobs": "schedule-swim-lanes",
+    "smartworker cron render github --url https://shop.example": "timezone:",
+    "smartworker trigger schedule-swim-lanes": "task",
+    "smartworker pause schedule-swim-lanes": "paused",
+    "smartworker resume schedule-swim-lanes": "runs again",
+}
 
 
 def test_every_command_has_its_test():
@@ -52,7 +60,7 @@ def test_every_command_has_its_test():
         "smartworker web",
         "smartworker worker --loglevel info",
     ]
-    known = [*OURSELVES, *PLAN, *CARE, *tried, *shop, *live]
+    known = [*OURSELVES, *PLAN, *CARE, *CRON, *tried, *shop, *live]
     assert sorted(COMMANDS) == sorted(known)
     assert {kind for kind, _ in BLOCKS} == {"console", "python"}
 
@@ -78,7 +86,7 @@ def test_what_helps_when_something_goes_wrong(command, status, tmp_path, redis_u
 def test_the_snippet_is_a_working_worker(tmp_path, redis_url):
     """The nine lines, the worker command, and the question to the worker."""
     (tmp_path / "shop.py").write_text(SNIPPET)
-    start, ask = [line for line in COMMANDS if "-A shop" in line]
+    start, ask, _ = [line for line in COMMANDS if "-A shop" in line]
     worker = spawn(start.partition(" ")[2], tmp_path, REDIS_URL=redis_url)
     try:
         code = "from shop import add; print(add.delay(2, 3).get(timeout=30))"
@@ -90,6 +98,38 @@ def test_the_snippet_is_a_working_worker(tmp_path, redis_url):
     finally:
         status = stop(worker, tmp_path)
     assert status == 0
+
+
+def test_the_commands_for_jobs(tmp_path, redis_url):
+    """One after the other, on the swim example."""
+    for command, word in CRON.items():
+        done = run(command, tmp_path, REDIS_URL=redis_url)
+        assert done.returncode == 0, (command, done.stderr)
+        assert word in done.stdout, (command, done.stdout)
+
+
+def test_the_jobs_snippet_is_served(tmp_path, redis_url):
+    """`smartworker web -A shop` takes a trigger of the job that it declares."""
+    (tmp_path / "shop.py").write_text(
+        "import smartworker\nfrom celery import Celery\n" + JOBS_SNIPPET
+    )
+    (command,) = [line for line in COMMANDS if "web -A shop" in line]
+    token, port = "t" * 32, str(free_port())
+    web = spawn(
+        command,
+        tmp_path,
+        REDIS_URL=redis_url,
+        PORT=port,
+        SMARTWORKER_CRON_TOKENS=token,
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        eventually(lambda: fetch(f"{address}/livez"))
+        bearer = f"Authorization: Bearer {token}"
+        call = ("-X", "POST", "-H", bearer, f"{address}/api/jobs/nightly-sum/run")
+        assert json.loads(fetch(*call))["status"] == "accepted"
+    finally:
+        stop(web, tmp_path)
 
 
 def test_the_deployed_processes_work_together(tmp_path, redis_url):

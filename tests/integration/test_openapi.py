@@ -19,6 +19,7 @@ OPERATIONS = (
     "POST /api/cron_{job}",
     "GET /api/tasks/{task_id}",
     "GET /api/task-status/{task_id}",
+    "GET /api/tasks/{task_id}/events",
     "GET /api/jobs",
     "POST /api/jobs/{job}/pause",
     "POST /api/jobs/{job}/resume",

@@ -379,19 +379,34 @@ def test_waiting_for_nothing_is_a_look(site: Site, redis: Redis) -> None:
 
 
 def test_what_happens_between_two_clients_is_not_missed(
-    site: Site, store: Store, redis: Redis, clients: ThreadPoolExecutor
+    redis_url: str,
+    store: Store,
+    redis: Redis,
+    clients: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A watch without clients does not read, and its next client gets the news."""
+    made: list[Watching] = []
+
+    def make(*args: Any, **options: Any) -> Watching:
+        made.append(Watching(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(tasks, "Watching", make)
     task_id = new_id()
     store(task_id, "STARTED")
-    status(site, task_id, wait=0.1)
-    redis.config_resetstat()
-    for number in range(5):
-        store(task_id, "PROGRESS", number)
-    future = waiting(clients, site, task_id)
-    wait_until(lambda: billed(redis), 5)
-    store(task_id, "SUCCESS", 42)
-    assert future.result(5).json()["state"] == "SUCCESS"
+    with Site(redis_url) as site:
+        status(site, task_id, wait=0.1)
+        (watch,) = made[0]._watches.values()
+        redis.config_resetstat()
+        wait_until(lambda: watch.users == 0, 5)
+        store(task_id, "PROGRESS", 1)
+        wait_until(watch.stale.is_set, 5)
+        assert billed(redis) == {}
+        future = waiting(clients, site, task_id)
+        wait_until(lambda: billed(redis), 5)
+        store(task_id, "SUCCESS", 42)
+        assert future.result(5).json()["state"] == "SUCCESS"
     assert billed(redis) == {"get": 2}
 
 

@@ -366,7 +366,7 @@ def test_a_lost_secret_is_put_back(site: Site, redis: Redis) -> None:
 def test_no_token_is_in_the_queue(site: Site, redis: Redis) -> None:
     """Neither is it in the record."""
     site.post(NIGHTLY)
-    for key in redis.keys():
+    for key in redis.scan_iter():
         if redis.type(key) == "list":
             assert TOKEN not in redis.lindex(key, 0)
         elif redis.type(key) == "string":

@@ -21,7 +21,6 @@ from smartworker.web.app import create_app
 from smartworker.web.blocking import Blocking
 from smartworker.web.serve import listen
 from tests.integration.site import (
-    BEARER,
     NOON,
     OWN,
     SWIM,

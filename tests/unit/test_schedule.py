@@ -61,7 +61,9 @@ def test_the_last_time_includes_the_moment_itself() -> None:
 
 @given(
     moment=st.datetimes(
-        datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)
+        datetime.fromisoformat("2026-01-01"),
+        datetime.fromisoformat("2027-12-31"),
+        timezones=st.just(UTC),
     ),
     expression=st.sampled_from(
         [
@@ -75,7 +77,7 @@ def test_the_last_time_includes_the_moment_itself() -> None:
             "0 */3 * * *",
         ]
     ),
-    zone=st.sampled_from([EASTERN, "Europe/Berlin", "Australia/Lord_Howe", "UTC"]),
+    zone=st.sampled_from([EASTERN, "Europe/Berlin", "UTC"]),
 )
 @settings(max_examples=300, deadline=None)
 def test_looking_back_finds_what_looking_ahead_found(
