@@ -173,13 +173,22 @@ EVENTS = {
         ),
         Event(
             "task_failed",
-            ("task_id", "task", "job", "trigger_id", "seconds", "error"),
-            "A task raised an error.",
+            ("task_id", "task", "job", "trigger_id", "attempt", "seconds", "error"),
+            "A task raised an error, and is not tried again.",
         ),
         Event(
             "task_retried",
-            ("task_id", "task", "job", "trigger_id", "error"),
-            "A task asked to run again later.",
+            (
+                "task_id",
+                "task",
+                "job",
+                "trigger_id",
+                "attempt",
+                "seconds",
+                "retry_seconds",
+                "error",
+            ),
+            "A task runs again after `retry_seconds`; this was the run `attempt`.",
         ),
         Event(
             "history_not_written",
@@ -235,6 +244,11 @@ EVENTS = {
             "trigger_accepted",
             ("job", "slot", "task_id", "trigger_id", "address"),
             "An HTTP call queued a task.",
+        ),
+        Event(
+            "triggers_closed",
+            ("setting",),
+            "No token is configured: the web process refuses every trigger.",
         ),
         Event(
             "trigger_replayed",

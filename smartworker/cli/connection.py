@@ -7,10 +7,18 @@ from typing import Any
 
 import click
 
+from smartworker.cli.apps import check_tasks, find
 from smartworker.cli.run import READY_MADE
-from smartworker.errors import BrokerRefused, SettingsError, SmartworkerError
+from smartworker.cron.registry import Job
+from smartworker.errors import (
+    BrokerRefused,
+    SettingsError,
+    SmartworkerError,
+    UnknownJob,
+)
 from smartworker.store.client import RedisError, ResponseError, explain
 from smartworker.store.refusals import DENIED, OTHER, classify
+from smartworker.worker.declared import jobs_of
 from smartworker.worker.link import Link, open_link
 
 #: For each command that works on a broker.
@@ -25,30 +33,48 @@ def app_option(command: Callable[..., None]) -> Callable[..., None]:
         "app_name",
         default=READY_MADE,
         metavar="MODULE:APP",
-        help="The Celery app whose broker it is; default the ready-made one.",
+        help="Your Celery app; without it the ready-made one.",
     )(command)
 
 
 def load(app_name: str) -> Any:
     """The app with its configuration complete. Raises SettingsError."""
     from celery import Celery
-    from celery.app.utils import find_app
 
     from smartworker.worker.configuration import complete
 
-    try:
-        app = find_app(app_name)
-    except (ImportError, AttributeError) as error:
-        raise SettingsError(
-            f"There is no Celery app at {app_name!r}: {error}."
-        ) from error
+    app = find(app_name)
     if not isinstance(app, Celery) or getattr(app, "smartworker", None) is None:
         raise SettingsError(
             f"{app_name!r} is no smartworker: call smartworker.setup(app) where it is "
             "made."
         )
+    if app_name == READY_MADE:
+        check_tasks()
     complete(app)
     return app
+
+
+def job_of(app: Any, name: str, app_name: str) -> Job:
+    """The job of this name. Raises UnknownJob, with the nearest name or where to look.
+
+    `app_name`: what was given as -A.
+    """
+    jobs = jobs_of(app)
+    try:
+        return jobs.get(name)
+    except UnknownJob as error:
+        said = str(error)
+        if said.endswith("?"):
+            raise
+        where = f"{spoken('jobs', app_name)} lists those that the app declares."
+        raise UnknownJob(f"{said} {where}") from error
+
+
+def spoken(command: str, app_name: str) -> str:
+    """A command of ours as a person types it: with -A if this one came with it."""
+    option = "" if app_name == READY_MADE else f" -A {app_name}"
+    return f"`smartworker {command}{option}`"
 
 
 @contextmanager

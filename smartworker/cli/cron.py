@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from smartworker.cli.connection import app_option, load
+from smartworker.cli.connection import app_option, job_of, load
 from smartworker.cli.plan_options import Checked
 from smartworker.clock import system_clock
 from smartworker.cron.schedule import Schedule
@@ -48,7 +48,10 @@ def read_lead(text: str) -> timedelta | None:
     """How long before a slot; None for `off`."""
     if text.lower() == "off":
         return None
-    lead = parse_duration(text)
+    try:
+        lead = parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, and not off.") from None
     if lead > LONGEST_LEAD or lead % timedelta(minutes=1):
         raise ValueError(f"{text!r} is not 1m to 1h in whole minutes, and not off.")
     return lead
@@ -114,7 +117,11 @@ def wishes_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Wake a sleeping web service so long before; off: never.",
         ),
         click.option(
-            "--job", "names", multiple=True, help="Only this job; may be repeated."
+            "--job",
+            "names",
+            multiple=True,
+            metavar="NAME",
+            help="Only this job; may be repeated.",
         ),
         click.option(
             "--url",
@@ -135,8 +142,9 @@ def print_for(
     **wishes: Any,
 ) -> None:
     """Print the configuration for one caller, and what to know of it."""
-    jobs = jobs_of(load(app_name))
-    chosen = [jobs.get(name) for name in names] or jobs
+    app = load(app_name)
+    jobs = jobs_of(app)
+    chosen = [job_of(app, name, app_name) for name in names] or jobs
     wanted = Wishes(url=url or PLACEHOLDER, **wishes)
     rendered = render(caller, chosen, wanted, system_clock.now())
     click.echo(rendered.text, nl=False)
@@ -190,33 +198,19 @@ for each in CALLERS.values():
 @cron.command(
     "import",
     short_help="Print job declarations for Celery's beat_schedule.",
-    epilog=EXIT_STATUSES,
+    epilog="Exit statuses: 0 done, 2 wrong usage, 78 the app cannot be imported.",
 )
 @app_option
 def import_(app_name: str) -> None:
     """Print a module that declares the jobs of Celery's beat_schedule.
 
-    Save it as `jobs.py` beside the tasks. What a job cannot do as Beat did it stands
-    there in comments.
+    The app need not be a smartworker yet, and no server is asked. Save the output
+    as `jobs.py` beside the tasks. What a job cannot do as Beat did it stands there in
+    comments.
     """
+    from smartworker.cli.apps import find
     from smartworker.cli.beat import entries_of
     from smartworker.deploy.declarations import declarations
 
-    app = load_celery(app_name)
+    app = find(app_name)
     click.echo(declarations(entries_of(app), str(app.timezone)), nl=False)
-
-
-def load_celery(app_name: str) -> Any:
-    """Any Celery app, also one that is no smartworker yet. Raises SettingsError."""
-    from celery.app.utils import find_app
-    from celery.exceptions import ImproperlyConfigured
-
-    from smartworker.errors import SettingsError
-
-    try:
-        return find_app(app_name)
-    except (ImportError, AttributeError, ImproperlyConfigured) as error:
-        what = str(error).partition("\n")[0].rstrip(".")
-        raise SettingsError(
-            f"There is no Celery app at {app_name!r}: {what}."
-        ) from error

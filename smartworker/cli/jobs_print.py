@@ -15,7 +15,10 @@ from smartworker.store.runs import RunRecord
 from smartworker.worker.overview import Row
 
 MISSING = "-"
-NONE = "No job is declared: see the function declare(jobs) in docs/cron.md."
+NONE = (
+    "No job is declared: give smartworker.setup(app, jobs=jobs) some, or declare them "
+    "in a function declare(jobs), as docs/cron.md shows."
+)
 _DAY = timedelta(days=1)
 _WEEK = timedelta(days=6)
 

@@ -27,16 +27,14 @@ def worker(arguments: tuple[str, ...]) -> None:
     Every other option is one of `celery worker`, such as -c 2 -P threads -Q a,b.
     """
     from celery import signals
-    from celery.app.utils import find_app
     from celery.bin.celery import celery
+
+    from smartworker.cli.apps import find
 
     options, rest = take_options(arguments)
     app = options.get("app", READY_MADE)
     # Celery would answer with a traceback; met here, what is wrong is a sentence.
-    try:
-        find_app(app)
-    except (ImportError, AttributeError) as error:
-        raise SettingsError(f"There is no Celery app at {app!r}: {error}.") from error
+    find(app)
     if app == READY_MADE:
         import_tasks()
     if ready_file := options.get("ready_file"):
@@ -82,14 +80,24 @@ def take_options(arguments: tuple[str, ...]) -> tuple[dict[str, str], list[str]]
     return ours, rest
 
 
-@click.command()
+@click.command(
+    short_help="Serve the triggers, the jobs and the status of tasks.",
+    epilog="""\b
+Examples:
+  smartworker web
+  PORT=9000 smartworker web -A shop --host 127.0.0.1
+
+Exit statuses: 0 stopped, 1 failed, 2 wrong usage, 78 a setting or a declaration is
+wrong.
+""",
+)
 @click.option(
     "-A",
     "--app",
     "app_name",
     default=READY_MADE,
     metavar="MODULE:APP",
-    help="The Celery app whose jobs are served; default the ready-made one.",
+    help="Your Celery app, whose jobs are served; without it the ready-made one.",
 )
 @click.option(
     "--host",
@@ -107,7 +115,6 @@ def web(app_name: str, host: str) -> None:
     from smartworker.cli.connection import load
     from smartworker.worker.journal import secrets
 
-    sys.path.insert(0, str(Path.cwd()))
     app = load(app_name)
     if not app.conf.broker_url:
         raise SettingsError(

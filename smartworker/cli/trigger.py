@@ -6,8 +6,15 @@ from typing import Any
 
 import click
 
-from smartworker.cli.connection import EXIT_STATUSES, app_option, opened
+from smartworker.cli.connection import (
+    EXIT_STATUSES,
+    app_option,
+    job_of,
+    opened,
+    spoken,
+)
 from smartworker.cli.parameters import read_given
+from smartworker.cli.plan_options import Checked
 from smartworker.cli.shown import plain
 from smartworker.clock import system_clock
 from smartworker.cron.registry import Job
@@ -15,14 +22,22 @@ from smartworker.cron.runs import Names, Run
 from smartworker.cron.slots import minute_of, stamp
 from smartworker.errors import SmartworkerError
 from smartworker.store import jobs as store
-from smartworker.worker.declared import jobs_of
 from smartworker.worker.link import Link
 from smartworker.worker.publish import queue_run, start_by
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print facts for programs."
 )
+#: As long as an Idempotency-Key header may be.
+LONGEST_KEY = 255
 job_argument = click.argument("name", metavar="JOB")
+
+
+def read_key(text: str) -> str:
+    """A key that an Idempotency-Key header could carry too."""
+    if not 0 < len(text) <= LONGEST_KEY or not (text.isascii() and text.isprintable()):
+        raise ValueError(f"a key has 1 to {LONGEST_KEY} printable ASCII characters.")
+    return text
 
 
 class NotDone(SmartworkerError):
@@ -51,7 +66,11 @@ usage, {EXIT_STATUSES}.
     metavar="NAME=VALUE",
     help="A parameter of the job; the value may be JSON.",
 )
-@click.option("--key", help="Queue once for this key, however often it is asked for.")
+@click.option(
+    "--key",
+    type=Checked("key", read_key),
+    help="Queue once for this key, however often it is asked for.",
+)
 @click.option(
     "--wait",
     type=click.FloatRange(min=0, min_open=True, max=86_400),
@@ -73,7 +92,7 @@ def trigger(
     1 more if runs must not overlap.
     """
     with opened(app_name) as broker:
-        job = jobs_of(broker.app).get(name)
+        job = job_of(broker.app, name, app_name)
         parameters = read_given(job, given)
         state = store.load(broker.client, broker.prefix)
         run = run_of(job, Names(state.secret), parameters, key)
@@ -190,7 +209,7 @@ def pause(name: str, app_name: str, as_json: bool) -> None:
     Paused twice, it stays paused since the first time. At most 3 commands.
     """
     with opened(app_name) as broker:
-        job = jobs_of(broker.app).get(name)
+        job = job_of(broker.app, name, app_name)
         since = store.load(broker.client, broker.prefix).paused.get(name)
         when = since or stamp(system_clock.now())
         if since is None:
@@ -201,7 +220,8 @@ def pause(name: str, app_name: str, as_json: bool) -> None:
     elif since:
         click.echo(f"{name} is paused already, since {plain(since)}.")
     else:
-        click.echo(f"{name} is paused: `smartworker resume {name}` ends it.")
+        resume_it = spoken(f"resume {name}", app_name)
+        click.echo(f"{name} is paused: {resume_it} ends it.")
 
 
 @click.command(
@@ -215,7 +235,7 @@ def pause(name: str, app_name: str, as_json: bool) -> None:
 def resume(name: str, app_name: str, as_json: bool) -> None:
     """Let the triggers of a job through again. At most 4 commands."""
     with opened(app_name) as broker:
-        job = jobs_of(broker.app).get(name)
+        job = job_of(broker.app, name, app_name)
         since = store.load(broker.client, broker.prefix).paused.get(name)
         if since is not None:
             now = system_clock.now().isoformat()

@@ -48,9 +48,9 @@ class Lookout:
         return bool(self._jobs)
 
     @property
-    def jobs(self) -> list[str]:
-        """The names of the jobs that are looked after."""
-        return list(self._jobs)
+    def times(self) -> dict[str, str]:
+        """job -> when it is due, in words that only change when that does."""
+        return {name: _times(job) for name, job in self._jobs.items()}
 
     def know(self, since: Mapping[str, datetime]) -> None:
         """Slots up to these times are nobody's business: the job was not known yet."""
@@ -138,6 +138,12 @@ def _made_up(look: Look, now: datetime) -> bool:
     if job.catch_up == "skip" or now - look.slot.time > job.catch_up_within:
         return False
     return job.windows is None or job.windows.at(now) is not None
+
+
+def _times(job: Job) -> str:
+    parts = [job.schedule.expression, job.schedule.zone] if job.schedule else []
+    spans = job.windows.spans if job.windows else ()
+    return " ".join([*parts, *(span.name for span in spans)])
 
 
 def _reach(job: Job) -> timedelta:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,6 +18,8 @@ from smartworker.windows import Windows
 
 LONGEST_NAME = 63
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+#: A year like any other, for what follows from a schedule alone.
+_SAMPLE = datetime(2026, 1, 1, tzinfo=UTC)
 _WORD = re.compile(r"[^\W\d]\w*")
 
 #: May a run begin while an earlier one of the same job is not done?
@@ -103,6 +105,7 @@ class Job:
             object.__setattr__(self, name, frozen)
         self._check_choices()
         self._check_times()
+        self._check_windows()
         for name in self.parameters:
             if not _WORD.fullmatch(name) or name in self.kwargs:
                 raise self._error(
@@ -149,6 +152,19 @@ class Job:
                 f"a retention of {self.retention}, and its slots are looked for up to "
                 f"{needed}: make the retention longer"
             )
+
+    def _check_windows(self) -> None:
+        if self.schedule is None or self.windows is None:
+            return
+        moment = _SAMPLE
+        while moment < _SAMPLE + timedelta(days=366):
+            moment = self.schedule.after(moment)
+            if self.windows.at(moment) is not None:
+                return
+        raise self._error(
+            f"the schedule {self.schedule.expression!r}, none of whose slots lies in "
+            "its windows: let them meet"
+        )
 
     def _error(self, what: str) -> JobError:
         return JobError(f"The job {self.name!r} has {what}.")

@@ -14,6 +14,12 @@ from smartworker.cron.slots import Slot
 #: A header of a message: everything about the run that its worker has to know.
 HEADER = "smartworker_run"
 
+#: The states that we add to Celery's: what is queued, what nobody called for, and what
+#: was called for while an earlier run was not done.
+QUEUED = "QUEUED"
+MISSED = "MISSED"
+SKIPPED = "SKIPPED"
+
 #: What started a run: a cron service, a person over HTTP or in a shell, or the worker
 #: that noticed that nobody had called.
 Trigger = Literal["http", "manual", "command", "catch-up"]
@@ -80,6 +86,12 @@ class Names:
         text = "\0".join(parts).encode("utf-8", "surrogatepass")
         digest = hmac.digest(self.secret, text, "sha256")
         return str(UUID(bytes=digest[:16], version=5))
+
+
+def run_of(headers: Any) -> dict[str, Any] | None:
+    """What the headers of a message say of the run of a job; None for other tasks."""
+    run = headers.get(HEADER) if isinstance(headers, Mapping) else None
+    return run if isinstance(run, dict) and isinstance(run.get("job"), str) else None
 
 
 def _canonical(parameters: Mapping[str, Any]) -> str:

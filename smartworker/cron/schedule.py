@@ -5,6 +5,7 @@ after it, one inside the repeated hour comes once; schedules by the hour or the 
 follow the real time.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -15,6 +16,9 @@ from smartworker.windows import find_zone, to_utc
 
 FIELDS = 5
 _STEP = timedelta(microseconds=1)
+#: cronsim is not asked from within so long after a clock change: from inside the
+#: repeated hour it answers with times before that, or leaves some out.
+_CHANGE = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,20 @@ class Schedule:
 
     def after(self, moment: datetime) -> datetime:
         """The first time later than this moment, in UTC."""
-        return self._step(moment, reverse=False)
+        moment = to_utc(moment)
+        return next(time for time in self._times(self._calm(moment)) if time > moment)
 
     def last(self, moment: datetime) -> datetime:
         """The last time up to and including this moment, in UTC."""
-        return self._step(moment + _STEP, reverse=True)
+        moment = to_utc(moment)
+        calm = self._calm(moment)
+        found = next(self._times(calm + _STEP, reverse=True))
+        if calm < moment:
+            for time in self._times(calm):
+                if time > moment:
+                    break
+                found = time
+        return found
 
     def between(self, start: datetime, end: datetime) -> list[datetime]:
         """All times later than `start` up to and including `end`, in UTC."""
@@ -67,7 +80,13 @@ class Schedule:
         """How often it comes in the 30 days after `now`."""
         return len(self.between(now, now + timedelta(days=30)))
 
-    def _step(self, moment: datetime, *, reverse: bool) -> datetime:
-        local = to_utc(moment).astimezone(self._tz)
-        found: datetime = next(CronSim(self.expression, local, reverse=reverse))
-        return found.astimezone(UTC)
+    def _calm(self, moment: datetime) -> datetime:
+        """This moment, or one before the clock change that was a short while ago."""
+        before = moment - _CHANGE
+        offsets = {time.astimezone(self._tz).utcoffset() for time in (before, moment)}
+        return moment if len(offsets) == 1 else before
+
+    def _times(self, moment: datetime, *, reverse: bool = False) -> Iterator[datetime]:
+        local = moment.astimezone(self._tz)
+        for time in CronSim(self.expression, local, reverse=reverse):
+            yield time.astimezone(UTC)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from smartworker.cron.registry import Job
+from smartworker.cron.runs import MISSED, QUEUED
 from smartworker.cron.slots import Slot
 from smartworker.store.runs import RunRecord
 
@@ -24,8 +25,6 @@ State = Literal[
     "never ran",
 ]
 
-QUEUED = "QUEUED"
-MISSED = "MISSED"
 UNFINISHED = ("STARTED", "PROGRESS", "RETRY", "RECEIVED")
 ENDINGS: Mapping[str, State] = {
     "SUCCESS": "ok",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WIDTH = 88
 #: The services that give a schedule one expression, and bill each schedule.
 ONE_EXPRESSION = "render"
+#: GitHub runs a workflow no more often than that.
+GITHUB_MINUTES = 5
 
 
 class NothingToCall(SmartworkerError):
@@ -156,6 +158,13 @@ def _warnings(caller: Caller, entries: list[Entry]) -> Iterator[str]:
     yield from (entry.warning for entry in entries if entry.warning)
     if caller.name != "github":
         return
+    for entry in entries:
+        if any(each.gap < GITHUB_MINUTES for each in entry.triggers):
+            yield (
+                f"{entry.job.name} is due more often than each {GITHUB_MINUTES} "
+                "minutes, and GitHub does not call so often: give it to another cron "
+                "service, or let the worker make up for slots with catch_up='all'."
+            )
     zones: dict[str, set[str]] = {}
     for entry in entries:
         for pattern in entry.triggers:
@@ -179,10 +188,11 @@ def _warning(calls: Calls, schedule: Schedule) -> str | None:
         advice = f"Declare it with schedule={schedule.expression!r}, only_when_due=True"
     else:
         advice = "Declare it with only_when_due=True"
+    where = "" if calls.zone == schedule.zone else f" in {schedule.zone}"
     return (
         f"{job.name} is called at times at which it is not due, and would run then: "
-        f"five fields in {calls.zone} cannot say {schedule.expression!r} in "
-        f"{schedule.zone} alone. {advice}, and those calls are answered with `skipped`."
+        f"five plain fields in {calls.zone} cannot say {schedule.expression!r}{where}. "
+        f"{advice}, and those calls are answered with `skipped`."
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from textwrap import fill, indent
 from typing import Any
+from unicodedata import combining, normalize
 
 from smartworker.cron.fields import DAYS, WEEKDAYS, Fields, read_fields
 from smartworker.cron.registry import LONGEST_NAME
@@ -78,7 +79,9 @@ def declarations(entries: list[Entry], zone: str) -> str:
 
 def job_name(name: str, used: set[str]) -> str:
     """A name that a job may have and that none has yet."""
-    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "job"
+    # An accent is no reason to lose the letter below it.
+    letters = "".join(c for c in normalize("NFKD", name) if not combining(c))
+    plain = re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-") or "job"
     for number in range(1, len(used) + 2):
         mark = "" if number == 1 else f"-{number}"
         found = plain[: LONGEST_NAME - len(mark)].rstrip("-") + mark
@@ -170,7 +173,7 @@ def _intervals() -> Iterator[tuple[int, str]]:
 def _lines(entry: Entry, name: str, zone: str) -> Iterator[str]:
     """The declaration of one entry; commented out if it is not what was asked for."""
     found = expression_of(entry.timing)
-    values, notes = _values(entry)
+    values, notes, complete = _values(entry)
     if entry.name != name:
         yield _comment(f"Beat called it {entry.name!r}.")
     if found.reason:
@@ -183,24 +186,32 @@ def _lines(entry: Entry, name: str, zone: str) -> Iterator[str]:
         options = [when, f"zone={json.dumps(zone)}", *values]
     parts = [json.dumps(name), json.dumps(entry.task), *options]
     call = "\n".join(("jobs.declare(", *(f"    {part}," for part in parts), ")"))
-    yield indent(call, "# ") if found.reason else call
+    yield call if complete and not found.reason else indent(call, "# ")
 
 
-def _values(entry: Entry) -> tuple[list[str], list[str]]:
-    """Its arguments as Python, and what a job cannot carry as sentences."""
-    values, notes = [], []
+def _values(entry: Entry) -> tuple[list[str], list[str], bool]:
+    """Its arguments as Python, what a job cannot carry as sentences.
+
+    And whether its arguments are all there: without them the task would do another
+    thing.
+    """
+    values, notes, complete = [], [], True
     for what, value in (("args", list(entry.args)), ("kwargs", dict(entry.kwargs))):
         if value and _is_literal(value):
             values.append(f"{what}={value!r}")
         elif value:
-            notes.append(f"Its {what} cannot be written as Python: {value!r}.")
+            complete = False
+            notes.append(
+                f"It is not declared, for its {what} cannot be written as Python: "
+                f"{value!r}."
+            )
     if entry.options:
         shown = ", ".join(f"{key}={value!r}" for key, value in entry.options.items())
         notes.append(
             f"Its options are not carried: {shown}. Set them at the task, or in "
             "task_routes."
         )
-    return values, notes
+    return values, notes, complete
 
 
 def _is_literal(value: Any) -> bool:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from smartworker.cron.fields import (
     DAYS,
@@ -50,6 +51,14 @@ class Pattern:
                 _text(self.dates.weekdays, WEEKDAYS),
             )
         )
+
+    @property
+    def gap(self) -> int:
+        """The fewest minutes between two of its times; 60 if it is an hour or more."""
+        times = sorted(self.minutes)
+        if any((hour + 1) % 24 in self.hours for hour in self.hours):
+            times.append(times[0] + 60)
+        return min((late - early for early, late in pairwise(times)), default=60)
 
     def matches(self, moment: datetime) -> bool:
         """Whether it comes in this minute, read on the clock of the moment."""

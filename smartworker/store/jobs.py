@@ -1,6 +1,7 @@
 """What all processes know of the cron jobs: one hash, and news of its changes."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
@@ -11,6 +12,7 @@ from smartworker.store.meter import because
 SECRET = "secret"  # noqa: S105 - the name of a field
 PAUSED = "paused:"
 SINCE = "since:"
+TIMES = "times:"
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,10 @@ class JobState:
     secret: bytes = field(repr=False)
     #: job -> when it was paused, ISO 8601
     paused: dict[str, str]
-    #: job -> when a worker first knew of it, ISO 8601
+    #: job -> since when somebody may count on it, ISO 8601
     since: dict[str, str]
+    #: job -> its times as they were declared then
+    times: dict[str, str]
 
 
 def load(client: Any, prefix: str = "", known: bytes | None = None) -> JobState:
@@ -40,6 +44,7 @@ def load(client: Any, prefix: str = "", known: bytes | None = None) -> JobState:
         secret=fields[SECRET].encode(),
         paused=_part(fields, PAUSED),
         since=_part(fields, SINCE),
+        times=_part(fields, TIMES),
     )
 
 
@@ -61,10 +66,14 @@ def resume(client: Any, job: str, when: str, prefix: str = "") -> None:
     _tell(client, job, None, prefix)
 
 
-def first_seen(client: Any, jobs: list[str], when: str, prefix: str = "") -> None:
-    """Note jobs that no worker has known before. 1 command."""
+def first_seen(
+    client: Any, times: Mapping[str, str], when: str, prefix: str = ""
+) -> None:
+    """Note jobs that no worker has known before, with their times. 1 command."""
+    fields = {SINCE + job: when for job in times}
+    fields |= {TIMES + job: text for job, text in times.items()}
     with because("cron"):
-        client.hset(prefix + keys.JOBS, mapping={SINCE + job: when for job in jobs})
+        client.hset(prefix + keys.JOBS, mapping=fields)
 
 
 def read_news(data: bytes | str) -> tuple[str, str | None]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from smartworker.store import keys
+from smartworker.store.client import ResponseError
 from smartworker.store.lua import script
 from smartworker.store.meter import because, ledger
 
@@ -16,22 +17,33 @@ class JobLeases:
         self._client = client
         self._prefix = prefix
 
-    def take(
-        self, job: str, owner: str, seconds: int, *, perhaps: bool = False
-    ) -> bool:
-        """Keep a job for a run; false if another run has it.
+    def take(self, job: str, owner: str, seconds: int) -> str:
+        """Keep a job for a run; the id of the run that has it then, "" if unknown.
 
-        1 command. `perhaps` the run has it already: then 2 commands more, which prolong
-        it, or 1 if it is another's.
+        1 command; 1 more if this run had it already, which prolongs it; and 1 or 2 more
+        before Redis 7.
         """
         key = self._key(job)
         with because("cron"):
+            holder = self._set(key, owner, seconds)
+            if holder is None:
+                return owner
+            if holder == owner and not self._client.expire(key, seconds):
+                return ""
+        return holder
+
+    def _set(self, key: str, owner: str, seconds: int) -> str | None:
+        """Write the lease if there is none; whose there was."""
+        try:
+            found = self._client.set(key, owner, nx=True, get=True, ex=seconds)
+        except ResponseError as error:
+            if "syntax" not in str(error):
+                raise
+            # A server before 7.0 cannot do both at once.
             if self._client.set(key, owner, nx=True, ex=seconds):
-                return True
-            if not perhaps or _text(self._client.get(key)) != owner:
-                return False
-            self._client.expire(key, seconds)
-        return True
+                return None
+            found = self._client.get(key) or ""
+        return _text(found)
 
     def release(self, job: str, owner: str) -> bool:
         """Free a job, if this run still has it. 3 commands, 2 if it has not."""

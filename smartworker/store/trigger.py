@@ -32,6 +32,8 @@ class Step:
     #: The lease of a job that must not overlap; "" for none.
     lease_key: str = ""
     lease_seconds: int = 0
+    #: What is recorded where another run has the lease; "" for nothing.
+    skipped: str = ""
     #: The record of the slot, where the run has another id; "" for none.
     slot_key: str = ""
     answer: Answer | None = None
@@ -60,8 +62,8 @@ def current() -> Step | None:
 def take(client: Any, step: Step, queue_key: str, message: str) -> bool:
     """Take the step; false if the message was not pushed.
 
-    3 commands, 2 for a repetition; 1 more with a lease, 1 more with a slot. A lost
-    reply is safely asked for again.
+    3 commands, 2 for a repetition; 1 more with a lease, 1 more with a slot, 1 more
+    where another run had recorded the slot. A lost reply is safely asked for again.
     """
     with because("publish"):
         answer = client.eval(
@@ -76,18 +78,25 @@ def take(client: Any, step: Step, queue_key: str, message: str) -> bool:
             message,
             step.owner,
             step.lease_seconds,
+            step.skipped,
         )
         step.answer = (Answer.REPEATED, Answer.PUSHED, Answer.OVERLAPPING)[answer[0]]
-        step.earlier = answer[1] if step.answer is Answer.REPEATED else ""
-        ledger.book(_inside(step))
+        if step.answer is Answer.REPEATED:
+            step.earlier, more = answer[1], 0
+        else:
+            step.earlier, more = "", answer[1]
+        ledger.book(_inside(step, more))
     return step.answer is Answer.PUSHED
 
 
-def _inside(step: Step) -> list[str]:
-    """The commands that the script sent."""
+def _inside(step: Step, more: int) -> list[str]:
+    """The commands that the script sent; `more`: it wrote over so many records."""
+    again = ["set"] * more
     if step.answer is Answer.REPEATED:
         return ["set"]
     if step.answer is Answer.OVERLAPPING:
-        return ["set", "set", "del"]
+        undone = ["set" if more or step.skipped else "del"]
+        marked = ["set"] if step.skipped and step.slot_key else []
+        return ["set", "set", *undone, *marked, *again]
     extra = [key for key in (step.lease_key, step.slot_key) if key]
-    return ["set", *("set" for _ in extra), "lpush"]
+    return ["set", *("set" for _ in extra), *again, "lpush"]

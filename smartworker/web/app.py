@@ -10,6 +10,7 @@ from smartworker.clock import Clock, system_clock
 from smartworker.cron.auth import Tokens
 from smartworker.cron.registry import Jobs
 from smartworker.errors import SettingsError
+from smartworker.logs import get_logger
 from smartworker.settings import Settings
 from smartworker.web import contract, health, problems
 from smartworker.web import jobs as job_routes
@@ -25,6 +26,8 @@ from smartworker.web.signatures import Signatures
 from smartworker.web.states import States
 from smartworker.web.triggers import Triggers
 from smartworker.worker.setup import jobs_of, setup
+
+log = get_logger(__name__)
 
 
 def create_app(
@@ -43,7 +46,7 @@ def create_app(
     """
     setup(celery_app, settings, jobs)
     settings = settings or celery_app.smartworker
-    jobs = jobs or jobs_of(celery_app)
+    jobs = jobs_of(celery_app) if jobs is None else jobs
     limits = Limits.of(settings, clock)
     gate = _gate(settings, jobs, limits)
     check_parameters(jobs)
@@ -100,4 +103,6 @@ def _gate(settings: Settings, jobs: Jobs, limits: Limits) -> Gate:
                 f"An entry of {variable} has a colon, and what stands before it is no "
                 f"declared job: write `job:secret`; declared are {known}."
             )
+    if not (tokens or signatures):
+        log.warning("triggers_closed", setting="SMARTWORKER_CRON_TOKENS")
     return Gate(tokens, signatures, limits)

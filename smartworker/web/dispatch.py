@@ -9,9 +9,8 @@ from typing import Any
 from cachetools import TTLCache
 
 from smartworker.clock import Clock
-from smartworker.cron.runs import Run
+from smartworker.cron.runs import MISSED, Run
 from smartworker.cron.slots import stamp
-from smartworker.cron.standing import MISSED
 from smartworker.errors import BrokerUnreachable
 from smartworker.logs import get_logger
 from smartworker.web.blocking import Blocking
@@ -36,6 +35,8 @@ class Queued:
     overlapping: bool
     #: The slot was given up before this call came.
     missed: bool
+    #: The slot that the run counts for: not the present one, where a key came again.
+    slot: str
     start_by: str
     digest: str
 
@@ -119,6 +120,7 @@ class Dispatch:
             replayed=not outcome.pushed and not outcome.overlapping,
             overlapping=outcome.overlapping,
             missed=record.get("status") == MISSED,
+            slot=earlier.get("slot") or str(run.slot),
             start_by=by or stamp(start_by(self._app, now)),
             digest=earlier.get("digest") or run.digest,
         )

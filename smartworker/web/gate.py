@@ -72,7 +72,9 @@ class Gate:
 
     def _check_address(self, request: Request, job: str | None) -> None:
         if any(
-            field.lower() in _TOKEN_FIELDS or self._is_token(job, value)
+            field.lower() in _TOKEN_FIELDS
+            or self._is_token(job, field)
+            or self._is_token(job, value)
             for field, value in request.query_params.multi_items()
         ):
             raise Problem(

@@ -27,19 +27,23 @@ class Bucket:
         self._left = self._most
         self._at = now
 
-    def take(self, now: float) -> float:
-        """Take one; 0, or the seconds until there is one."""
+    def wait(self, now: float) -> float:
+        """0 if there is one to take, or the seconds until there is."""
         passed = max(0.0, now - self._at)
         self._left = min(self._most, self._left + passed * self._rate)
         self._at = max(self._at, now)
-        if self._left >= 1:
-            self._left -= 1
-            return 0.0
-        return (1 - self._left) / self._rate
+        return max(0.0, (1 - self._left) / self._rate)
 
-    def give_back(self) -> None:
-        """Undo one `take`."""
-        self._left = min(self._most, self._left + 1)
+    def owe(self) -> None:
+        """Take one, also if there is none: it is paid back before there is another."""
+        self._left -= 1
+
+    def take(self, now: float) -> float:
+        """Take one; 0, or the seconds until there is one."""
+        wait = self.wait(now)
+        if not wait:
+            self.owe()
+        return wait
 
 
 class Buckets:
@@ -99,18 +103,15 @@ class Limits:
         wait = self._triggers.take(self._clock.monotonic())
         _enough(wait, "More triggers came than SMARTWORKER_TRIGGER_LIMIT allows")
 
-    def looked_up(self, address: str | None) -> None:
-        """Count a look at a task before Redis is asked; `found` takes it back.
-
-        Raises Problem 429 for who asks for ids that do not exist.
-        """
+    def may_look(self, address: str | None) -> None:
+        """Raises Problem 429 for who has asked for too many tasks that do not exist."""
         now = self._clock.monotonic()
-        wait = self._unknown.of(address, now).take(now)
+        wait = self._unknown.of(address, now).wait(now)
         _enough(wait, "Too many unknown tasks were asked for from here")
 
-    def found(self, address: str | None) -> None:
-        """The task that was looked up exists: that look does not count."""
-        self._unknown.of(address, self._clock.monotonic()).give_back()
+    def not_found(self, address: str | None) -> None:
+        """Count a look at a task that does not exist, as far as is known."""
+        self._unknown.of(address, self._clock.monotonic()).owe()
 
 
 def client_address(

@@ -140,6 +140,9 @@ def _read(adapter: TypeAdapter[Any], value: Any, is_json: bool) -> Any:
         checked = adapter.validate_strings(value)
     _check(checked)
     plain = adapter.dump_python(checked, mode="json")
+    if isinstance(checked, set | frozenset):
+        # Each process has an order of its own, and the id follows from the parameters.
+        plain = sorted(plain, key=json.dumps)
     json.dumps(plain, allow_nan=False)
     return plain
 

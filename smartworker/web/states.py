@@ -1,15 +1,17 @@
 """What this process knows of all jobs: who is paused, and the secret of the ids."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from smartworker.errors import BrokerUnreachable
 from smartworker.store import jobs, keys
 from smartworker.store.jobs import JobState
 from smartworker.store.listener import Listener
 from smartworker.web.blocking import Blocking
-from smartworker.worker.link import Link, open_link
+from smartworker.worker.link import LazyLink, Link
 
 
 class States:
@@ -20,13 +22,17 @@ class States:
     """
 
     def __init__(self, celery_app: Any, blocking: Blocking) -> None:
-        self._app = celery_app
         self._blocking = blocking
+        self._link = LazyLink(celery_app)
         self._loading: asyncio.Task[JobState] | None = None
-        self._link: Link | None = None
+        # Held for what the loop, the pool and the listener's thread all change.
+        self._lock = threading.Lock()
         self._state: JobState | None = None
         self._known: bytes | None = None
         self._news: dict[str, str | None] = {}
+        #: Changes with each reading and each lost subscription: what was read under an
+        #: older number may have missed news.
+        self._epoch = 0
         self._listener = Listener(
             self._client, self._hear, self._forget, name="news", cause="cron"
         )
@@ -43,12 +49,12 @@ class States:
 
     async def pause(self, job: str, when: str) -> None:
         """Stop the triggers of a job, here and in all processes; 2 commands."""
-        await self._blocking.run(self._change, jobs.pause, job, when)
+        await self._change(jobs.pause, job, when)
         self._hear_of(job, when)
 
     async def resume(self, job: str, when: str) -> None:
         """Let the triggers of a job through again; 3 commands."""
-        await self._blocking.run(self._change, jobs.resume, job, when)
+        await self._change(jobs.resume, job, when)
         self._hear_of(job, None)
 
     async def ask(self, question: Callable[[], Any]) -> Any:
@@ -57,15 +63,12 @@ class States:
 
     def link(self) -> Link:
         """The connection for everything that is no message."""
-        if self._link is None:
-            self._link = open_link(self._app)
-        return self._link
+        return self._link.get()
 
     def close(self) -> None:
         """Hang up."""
         self._listener.close()
-        if self._link is not None:
-            self._link.close()
+        self._link.close()
 
     def _loaded(self, loading: asyncio.Task[JobState]) -> None:
         self._loading = None
@@ -74,22 +77,33 @@ class States:
 
     def _load(self) -> JobState:
         # Subscribed first: what changes while the hash is read is among the news.
-        self._news.clear()
         link = self.link()
+        with self._lock:
+            self._news.clear()
+            epoch = self._begin_epoch()
         self._listener.add(link.prefix + keys.JOB_NEWS)
         state = jobs.load(link.client, link.prefix, known=self._known)
-        self._known = state.secret
-        for job, when in self._news.items():
-            state = _with(state, job, when)
-        self._state = state
+        with self._lock:
+            self._known = state.secret
+            for job, when in self._news.items():
+                state = _with(state, job, when)
+            if epoch == self._epoch:
+                self._state = state
         return state
 
     def _client(self) -> Any:
         return self.link().client
 
-    def _change(self, change: Any, *args: Any) -> None:
-        link = self.link()
-        change(link.client, *args, prefix=link.prefix)
+    async def _change(self, change: Callable[..., None], *args: Any) -> None:
+        def send() -> None:
+            link = self.link()
+            change(link.client, *args, prefix=link.prefix)
+
+        try:
+            await self._blocking.run(send)
+        except BrokerUnreachable:
+            self._forget()  # it may have been written, and only its news are lost
+            raise
 
     def _hear(self, _channel: str, data: bytes) -> None:
         try:
@@ -98,12 +112,19 @@ class States:
             self._forget()
 
     def _hear_of(self, job: str, when: str | None) -> None:
-        self._news[job] = when
-        if self._state is not None:
-            self._state = _with(self._state, job, when)
+        with self._lock:
+            self._news[job] = when
+            if self._state is not None:
+                self._state = _with(self._state, job, when)
 
     def _forget(self) -> None:
+        with self._lock:
+            self._begin_epoch()
+
+    def _begin_epoch(self) -> int:
+        self._epoch += 1
         self._state = None
+        return self._epoch
 
 
 def _with(state: JobState, job: str, when: str | None) -> JobState:

@@ -9,6 +9,7 @@ from typing import Any
 from cachetools import TTLCache
 
 from smartworker.clock import Clock
+from smartworker.cron.runs import MISSED, QUEUED, SKIPPED
 from smartworker.logs import Redactor
 from smartworker.settings import Settings
 from smartworker.web.problems import Document
@@ -18,9 +19,9 @@ Status = dict[str, Any]
 LONGEST_ERROR = 2000
 #: Nothing follows these; a dead letter that is queued again is the exception, so they
 #: are not remembered for long.
-FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED", "MISSED"})
+FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED", MISSED})
 _FAILED = frozenset({"FAILURE", "RETRY", "REVOKED"})
-_SILENT = frozenset({"PENDING", "RECEIVED", "STARTED", "MISSED"})
+_SILENT = frozenset({"RECEIVED", "STARTED", MISSED, SKIPPED})
 
 REMEMBERED = 60.0
 MOST_BYTES = 8 * 1024 * 1024
@@ -91,7 +92,7 @@ def _told(state: str, meta: Mapping[str, Any]) -> Status:
         return {"known": False, "message": NOT_KNOWN}
     if state in _SILENT:
         return {}
-    if state == "QUEUED":
+    if state == QUEUED:
         by = result.get("expected_start_by") if isinstance(result, dict) else None
         return {"expected_start_by": by} if isinstance(by, str) else {}
     if state == "SUCCESS":
@@ -112,9 +113,10 @@ def _run(meta: Mapping[str, Any]) -> Status:
 
 
 def _sentence(error: Any) -> str:
-    text = (
-        f"{type(error).__name__}: {error}"
-        if isinstance(error, BaseException)
-        else str(error)
-    )
+    try:
+        text = str(error)
+    except Exception:  # a task's own class, made anew without all that it was made of
+        text = "its message cannot be told"
+    if isinstance(error, BaseException):
+        text = f"{type(error).__name__}: {text}"
     return Redactor().clean(text)[:LONGEST_ERROR]

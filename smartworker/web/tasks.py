@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
@@ -16,7 +17,7 @@ from smartworker.web.blocking import Blocking
 from smartworker.web.gate import Gate
 from smartworker.web.problems import Document, Problem
 from smartworker.web.statuses import Status, is_final, retry_after
-from smartworker.web.watching import Watching
+from smartworker.web.watching import Seen, Watching
 from smartworker.worker.lookup import Lookup
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ def routes(
     async def status(request: Request, task_id: str) -> Document:
         """The state of a task with its result, error or progress."""
         _check(task_id)
-        waiting = watching.wait_for(task_id, _wait(request))
+        waiting = partial(watching.wait_for, task_id, _wait(request))
         found = await _counted(gate, request, waiting)
         again = retry_after(found, settings, clock.now())
         headers = _NOT_STORED | ({"Retry-After": again} if again else {})
@@ -92,7 +93,7 @@ def routes(
         if request.headers.get("last-event-id") == END:
             return Response(status_code=204, headers=_NOT_STORED)
         states = watching.follow(task_id, KEEPALIVE)
-        first = await _counted(gate, request, _next(states))
+        first = await _counted(gate, request, partial(_first, states))
         return EventSourceResponse(
             _events(first, states),
             headers=_NOT_STORED | {"X-Accel-Buffering": "no"},
@@ -124,24 +125,29 @@ def _event(status: Status) -> bytes:
     )
 
 
-async def _next(states: AsyncGenerator[Status | None]) -> Status | None:
-    return await anext(states)
+async def _first(states: AsyncGenerator[Status | None], seen: Seen) -> Status:
+    status = await anext(states) or {}
+    seen(status)
+    return status
 
 
 async def _counted(
-    gate: Gate, request: Request, waiting: Coroutine[Any, Any, Status | None]
+    gate: Gate, request: Request, waiting: Callable[[Seen], Coroutine[Any, Any, Status]]
 ) -> Status:
     """A state that is looked up; who asks for unknown ids is held up in the end."""
     address = gate.address(request)
+    gate.limits.may_look(address)
+
+    def seen(status: Status) -> None:
+        if not status.get("known", True):
+            gate.limits.not_found(address)
+
     try:
-        gate.limits.looked_up(address)
-    except Problem:
-        waiting.close()
+        return await _unless_gone(request, waiting(seen))
+    except Problem as problem:
+        if problem.status == 404:
+            gate.limits.not_found(address)
         raise
-    found = await _unless_gone(request, waiting) or {}
-    if found.get("known", True):
-        gate.limits.found(address)
-    return found
 
 
 async def _unless_gone(request: Request, waiting: Coroutine[Any, Any, T]) -> T:

@@ -22,6 +22,7 @@ from smartworker.web.gate import Gate
 from smartworker.web.parameters import read_parameters
 from smartworker.web.problems import Document, Problem, unavailable
 from smartworker.web.states import States
+from smartworker.web.statuses import is_final
 
 logger = get_logger(__name__)
 
@@ -55,9 +56,9 @@ class Triggers:
     clock: Clock
 
     async def accept(self, request: Request, name: str) -> Document:
-        """The answer to one call, with one log line either way."""
+        """The answer to one call, with a log line either way."""
         try:
-            call = await self._read(request, name)
+            return await self._answer(request, name)
         except Problem as problem:
             logger.warning(
                 "trigger_refused",
@@ -67,9 +68,12 @@ class Triggers:
                 address=self.gate.address(request),
             )
             raise
+
+    async def _answer(self, request: Request, name: str) -> Document:
+        call = await self._read(request, name)
         now = self.clock.now()
-        state = await self._state()
         slot = slot_of(call.job, now)
+        state = await self._state(call.job, slot)
         if reason := _reason(call.job, slot, state, now):
             return self._skipped(call, reason)
         assert slot is not None  # noqa: S101 - tells mypy what _reason has seen
@@ -77,8 +81,8 @@ class Triggers:
 
     async def run_now(self, request: Request, call: Call) -> Document:
         """A run of its own, whatever the schedule says and though it is paused."""
-        state = await self._state()
         slot = minute_of(self.clock.now())
+        state = await self._state(call.job, slot)
         return await self.start(request, call, self._run(call, slot, state, "manual"))
 
     async def start(self, request: Request, call: Call, run: Run) -> Document:
@@ -107,10 +111,13 @@ class Triggers:
             sync,
         )
 
-    async def _state(self) -> JobState:
+    async def _state(self, job: Job, slot: Slot | None) -> JobState:
         try:
             return await self.states.get()
         except BrokerUnreachable as error:
+            logger.error(
+                "trigger_failed", job=job.name, slot=str(slot or ""), error=str(error)
+            )
             raise unavailable("The task could not be queued; call again.") from error
 
     def _run(
@@ -159,7 +166,7 @@ class Triggers:
                 "message": f"{run.job.name} {again}.",
                 "task_id": queued.task_id,
                 "job": run.job.name,
-                "slot": str(run.slot),
+                "slot": queued.slot,
                 "expected_start_by": queued.start_by,
             },
             status_code=202,
@@ -176,13 +183,13 @@ class Triggers:
         except Problem:
             # It is queued; only the state cannot be told now.
             return self._accepted(request, run, queued)
-        if status["state"] not in FINAL:
+        if not is_final(status):
             return self._accepted(request, run, queued)
         return Document(
             {
                 "status": "finished",
                 "job": run.job.name,
-                "slot": str(run.slot),
+                "slot": queued.slot,
                 **status,
             },
             headers=_headers(request, queued),
@@ -191,7 +198,6 @@ class Triggers:
 
 #: How long `?sync=true` waits: cron services hang up after 30 s.
 SYNC_SECONDS = 25.0
-FINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 _SENTENCES = {
     "not due": "{job} is not due now: this call counts for none of its slots.",
     "paused": "{job} is paused; resume it to let its triggers through.",
@@ -227,7 +233,7 @@ def routes(triggers: Triggers) -> APIRouter:
 
 
 def _tell(call: Call, run: Run, queued: Queued) -> None:
-    slot, task_id, trigger_id = str(run.slot), queued.task_id, queued.trigger_id
+    slot, task_id, trigger_id = queued.slot, queued.task_id, queued.trigger_id
     if queued.replayed:
         logger.info(
             "trigger_replayed",

@@ -22,6 +22,8 @@ LINGER = 5.0
 #: Pauses between two looks where nobody tells of changes, in seconds.
 PAUSES = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
 
+Seen = Callable[[Status], None]
+
 _AWAY = "The state cannot be read now; try again."
 _UNKNOWN = "No task with this id was queued, or what is known of it has expired."
 
@@ -70,17 +72,25 @@ class Watching:
         self._remembered.keep(status)
         return status
 
-    async def wait_for(self, task_id: str, seconds: float) -> Status:
+    async def wait_for(
+        self, task_id: str, seconds: float, seen: "Seen | None" = None
+    ) -> Status:
         """The state of a task once it has changed, or when the time is over.
 
-        A state that is the last is told at once. Raises what `read` raises.
+        A state that is the last is told at once. `seen` gets the present one before
+        anybody waits. Raises what `read` raises.
         """
         if seconds <= 0:
-            return await self.read(task_id)
+            found = await self.read(task_id)
+            if seen is not None:
+                seen(found)
+            return found
         end = asyncio.get_running_loop().time() + seconds
         async with aclosing(self.follow(task_id)) as states:
             status = await anext(states)
             assert status is not None  # noqa: S101 - no beat was asked for
+            if seen is not None:
+                seen(status)
             if not is_final(status):
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(end):

@@ -88,6 +88,17 @@ def check_tls(app: Any) -> None:
             )
 
 
+def check_priorities(app: Any) -> None:
+    """Refuse priorities of queues that are no whole numbers. Raises SettingsError."""
+    found = app.conf.broker_transport_options.get("queue_priorities") or {}
+    if isinstance(found, dict) and all(isinstance(n, int) for n in found.values()):
+        return
+    raise SettingsError(
+        f"queue_priorities in broker_transport_options is {found!r}: write a whole "
+        "number for each queue, such as {'bookings': 7, 'email': 5}."
+    )
+
+
 class _Defaults(dict[str, Any]):
     """Our layer among Celery's maps of settings: in front of Celery's own alone."""
 

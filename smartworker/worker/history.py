@@ -2,7 +2,6 @@
 
 import sys
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from celery import signals, states
 from celery.exceptions import Reject
 
 from smartworker.clock import system_clock
-from smartworker.cron.runs import HEADER
+from smartworker.cron.runs import run_of
 from smartworker.logs import Redactor, get_logger
 from smartworker.store.history import why_not_database
 from smartworker.store.runs import RunRecord
@@ -72,12 +71,6 @@ def connect() -> None:
         signal.connect(handler, weak=False, dispatch_uid=name)
 
 
-def run_of(headers: Any) -> dict[str, Any] | None:
-    """What the headers of a message say of the run of a job; None for other tasks."""
-    run = headers.get(HEADER) if isinstance(headers, Mapping) else None
-    return run if isinstance(run, dict) and isinstance(run.get("job"), str) else None
-
-
 def remember(
     app: Any,
     run: dict[str, Any],
@@ -116,10 +109,8 @@ def remember(
 
 
 def _start(task_id: str, task: Any, **_: Any) -> None:
-    run = run_of(task.request.headers or {})
-    if run is None:
-        return
-    if task.request.is_eager or not _is_ours(task):
+    run = run_of(task.request.headers)
+    if run is None or task.request.is_eager or not _is_ours(task):
         return
     _end.set(None)
     redactor = Redactor(journal.secrets(task.app))

@@ -1,6 +1,7 @@
 """What happens to tasks, as events; Celery's own lines about it are left out."""
 
 import logging
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -109,21 +110,42 @@ def _finish(task_id: str, state: str | None = None, **_: Any) -> None:
 
 
 def _fail(task_id: str, exception: Any, sender: Any = None, **_: Any) -> None:
+    request = getattr(sender, "request", None)
     # A killed pool process is reported by its parent, where nothing is bound.
     log.error(
         "task_failed",
         task_id=task_id,
         task=getattr(sender, "name", None),
+        attempt=_attempt(request) if getattr(request, "id", None) == task_id else None,
         seconds=_seconds(task_id),
         error=_brief(exception),
     )
 
 
-def _retry(reason: Any, **_: Any) -> None:
-    log.warning("task_retried", error=_brief(reason))
+def _retry(request: Any, reason: Any, **_: Any) -> None:
+    log.warning(
+        "task_retried",
+        attempt=_attempt(request),
+        seconds=_seconds(getattr(request, "id", None)),
+        retry_seconds=_pause(getattr(reason, "when", None)),
+        error=_brief(getattr(reason, "exc", None) or reason),
+    )
 
 
-def _seconds(task_id: str) -> float | None:
+def _attempt(request: Any) -> int | None:
+    """Which run of the task this was; the first one is 1."""
+    retries = getattr(request, "retries", None)
+    return None if retries is None else retries + 1
+
+
+def _pause(when: Any) -> float | None:
+    """A retry's countdown, or how far off its time is."""
+    if isinstance(when, datetime):
+        when = (when.astimezone(UTC) - system_clock.now()).total_seconds()
+    return None if when is None else round(max(when, 0.0), 3)
+
+
+def _seconds(task_id: Any) -> float | None:
     started = _started.get(task_id)
     return None if started is None else round(system_clock.monotonic() - started, 3)
 

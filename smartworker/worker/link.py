@@ -1,5 +1,6 @@
 """A plain client on the broker of an app, for what is no message."""
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,3 +37,31 @@ def open_link(app: Any) -> Link:
         connection.release()
         raise
     return Link(app, connection, channel, client)
+
+
+class LazyLink:
+    """A link that is opened when it is first needed, from whatever thread."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._link: Link | None = None
+
+    def get(self) -> Link:
+        """The link. Raises what `open_link` raises."""
+        link = self._link
+        if link is None:
+            # Without the lock: where nobody answers, each caller has its own time-out.
+            opened = open_link(self._app)
+            with self._lock:
+                link = self._link = self._link or opened
+            if link is not opened:
+                opened.close()
+        return link
+
+    def close(self) -> None:
+        """Hang up; `get` begins again."""
+        with self._lock:
+            link, self._link = self._link, None
+        if link is not None:
+            link.close()

@@ -1,8 +1,8 @@
 """What is known of a task, wherever its state stands."""
 
 import json
-import threading
-from functools import cached_property
+from contextlib import suppress
+from functools import cached_property, lru_cache
 from typing import Any
 
 from celery import states
@@ -10,11 +10,14 @@ from kombu.utils.encoding import bytes_to_str
 
 from smartworker.store import keys, notifications
 from smartworker.store.meter import because
-from smartworker.worker.link import Link, open_link
+from smartworker.worker.link import LazyLink
 from smartworker.worker.records import beside_results, record_key
 from smartworker.worker.results import Backend
 
 Meta = dict[str, Any]
+
+#: Records of runs that are kept in memory.
+MOST_RECORDS = 1000
 
 
 class Lookup:
@@ -22,8 +25,9 @@ class Lookup:
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._link: Link | None = None
-        self._lock = threading.Lock()
+        self._link = LazyLink(app)
+        # A record beside which there are no results never changes.
+        self._record = lru_cache(MOST_RECORDS)(self._read_record)
 
     @cached_property
     def _backend(self) -> Any:
@@ -33,18 +37,17 @@ class Lookup:
     def find(self, task_id: str) -> Meta | None:
         """The stored state of a task; None if nobody has queued it.
 
-        `{"status": "PENDING"}` if that is not known. 1 command; 1 more where results
-        are not kept on the broker.
+        `{"status": "PENDING"}` if that is not known. 1 command; where results are not
+        kept on the broker 1 more, the first time that the record of a run is needed.
         """
         with because("status"):
             # Uncached: the back end would keep every result that anyone asked for.
             meta: Meta = self._backend.get_task_meta(task_id, cache=False)
             if meta.get("status") != states.PENDING:
                 return meta
-            if not beside_results(self._app):
-                stored = self._broker().get(record_key(self._app, task_id))
-                if stored is not None:
-                    return dict(json.loads(stored))
+            if _is_run(task_id) and not beside_results(self._app):
+                with suppress(LookupError):
+                    return dict(self._record(task_id))
             if self._would_be_known(task_id):
                 return None
         return {"status": states.PENDING}
@@ -67,20 +70,21 @@ class Lookup:
 
     def close(self) -> None:
         """Hang up."""
-        with self._lock:
-            if self._link is not None:
-                self._link.close()
-                self._link = None
+        self._link.close()
 
     def _would_be_known(self, task_id: str) -> bool:
         """Whether there would be a record if somebody had queued this task."""
         if self._app.smartworker.track_queued and isinstance(self._backend, Backend):
             return True
-        # Ids of version 5 are those of runs, which are recorded when they are queued.
-        return task_id[14] == "5"
+        return _is_run(task_id)
 
-    def _broker(self) -> Any:
-        with self._lock:
-            if self._link is None:
-                self._link = open_link(self._app)
-            return self._link.client
+    def _read_record(self, task_id: str) -> Meta:
+        stored = self._link.get().client.get(record_key(self._app, task_id))
+        if stored is None:
+            raise LookupError(task_id)
+        return dict(json.loads(stored))
+
+
+def _is_run(task_id: str) -> bool:
+    """Whether an id is that of a run, which is recorded when it is queued."""
+    return task_id[14] == "5"

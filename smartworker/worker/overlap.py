@@ -1,6 +1,6 @@
 """The bootstep that keeps runs of a job from overlapping, where the job wants that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,11 +9,11 @@ from celery.worker import state
 
 from smartworker.broker.envelope import HISTORY
 from smartworker.clock import system_clock
+from smartworker.cron.runs import run_of
 from smartworker.logs import get_logger
 from smartworker.store.client import LOST, RedisError
 from smartworker.store.dead import Facts
 from smartworker.store.overlap import JobLeases
-from smartworker.worker.declared import jobs_of
 from smartworker.worker.limits import MARGIN, limit_of, run_lease, trigger_lease
 from smartworker.worker.request import run_header, run_left
 from smartworker.worker.safekeeper import Safekeeper
@@ -37,8 +37,6 @@ class Overlap(bootsteps.StartStopStep):
         self._consumer = consumer
         self._app = consumer.app
         self._leases: JobLeases | None = None
-        #: Runs whose lease was asked for, and no answer came.
-        self._unsure: set[str] = set()
         #: (job, owner) of leases that could not be freed yet.
         self._unfreed: set[tuple[str, str]] = set()
         self._away = False
@@ -65,7 +63,8 @@ class Overlap(bootsteps.StartStopStep):
 
     def stop(self, consumer: Any) -> None:
         """Whoever waits goes back with its connection."""
-        self.turns.clear({request.id for request in tuple(state.active_requests)})
+        running = [*state.requests.values()]
+        self.turns.clear({each.id for each in running if each.time_start is not None})
 
     def dispatch(self, request: Any) -> None:
         """Hand a request to the pool, or hold it until its job is free."""
@@ -85,18 +84,27 @@ class Overlap(bootsteps.StartStopStep):
     def renew(self) -> None:
         """Prolong leases of runs that take long, and free what could not be freed.
 
-        3 commands each, and hardly ever any. Called each minute, in any thread.
+        2 commands each, 3 to free, and hardly ever any. Called each minute; any thread.
         """
         for turn in self.turns.aging():
-            if self._take(turn, perhaps=True):
-                self.turns.renewed(turn)
+            if self._ask(turn) == turn.owner and not self.turns.renewed(turn):
+                # It freed its job meanwhile, and this took it once more.
+                self._free(turn.job, turn.owner)
         for job, owner in tuple(self._unfreed):
             self._free(job, owner)
 
     # -- what the turns ask for --------------------------------------------------------
 
-    def _ask(self, turn: Turn) -> bool:
-        return self._take(turn, perhaps=turn.perhaps or turn.owner in self._unsure)
+    def _ask(self, turn: Turn) -> str:
+        if self._leases is None:
+            return ""
+        try:
+            holder = self._leases.take(turn.job, turn.owner, turn.seconds)
+        except (*LOST, RedisError) as error:
+            self._tell(turn.job, error)
+            return ""
+        self._away = False
+        return holder
 
     def _later(self, seconds: float, ring: Callable[[str], None], job: str) -> Any:
         return self._consumer.timer.call_after(seconds, ring, (job,))
@@ -120,7 +128,7 @@ class Overlap(bootsteps.StartStopStep):
 
     def _turn(self, request: Any) -> Turn | None:
         header = run_header(request)
-        if header is None or header.get("overlap") not in ("skip", "queue"):
+        if header is None or not _is_alone(header):
             return None
         seconds = run_lease(self._app, request.type, limit_of(header))
         perhaps = header["overlap"] == "skip" or _again(request)
@@ -143,35 +151,20 @@ class Overlap(bootsteps.StartStopStep):
         turn = self._turn(request)
         if turn is None or request.app is not self._app:
             return
-        self._unsure.discard(turn.owner)
+        self.turns.left(turn.job, turn.owner)
         if final:
             self._free(turn.job, turn.owner)
         # Pool threads come here too, and the loop alone decides.
-        self._consumer.call_soon(self.turns.left, turn.job, turn.owner)
+        self._consumer.call_soon(self.turns.proceed, turn.job)
 
     def _died(self, facts: Facts) -> None:
-        """A message is dead; nobody knows whose run it was but by its task."""
-        for job in jobs_of(self._app):
-            if job.overlap != "allow" and job.task == facts.task and facts.task_id:
-                self._free(job.name, facts.task_id)
-                self._consumer.call_soon(self.turns.proceed, job.name)
+        """A message is dead; if it was that of a run, its job is free."""
+        run = run_of(facts.headers)
+        if run is not None and _is_alone(run) and facts.task_id:
+            self._free(run["job"], facts.task_id)
+            self._consumer.call_soon(self.turns.proceed, run["job"])
 
     # -- what is asked of the server ---------------------------------------------------
-
-    def _take(self, turn: Turn, *, perhaps: bool) -> bool:
-        if self._leases is None:
-            return False
-        try:
-            taken = self._leases.take(
-                turn.job, turn.owner, turn.seconds, perhaps=perhaps
-            )
-        except (*LOST, RedisError) as error:
-            self._unsure.add(turn.owner)
-            self._tell(turn.job, error)
-            return False
-        self._away = False
-        self._unsure.discard(turn.owner)
-        return taken
 
     def _free(self, job: str, owner: str) -> None:
         try:
@@ -187,6 +180,11 @@ class Overlap(bootsteps.StartStopStep):
         if not self._away:
             self._away = True
             log.warning("lease_not_asked", job=job, error=str(error)[:200])
+
+
+def _is_alone(header: Mapping[str, Any]) -> bool:
+    """Whether no other run of its job may run at the same time."""
+    return header.get("overlap") in ("skip", "queue")
 
 
 def _again(request: Any) -> bool:

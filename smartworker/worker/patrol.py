@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 from smartworker.backoff import pauses
 from smartworker.clock import Clock
 from smartworker.cron.missed import DELAY, Look, Lookout, plan
-from smartworker.cron.runs import Names, Run
+from smartworker.cron.runs import MISSED, Names, Run
 from smartworker.cron.slots import stamp
 from smartworker.logs import get_logger
 from smartworker.store import jobs as store
@@ -25,7 +25,6 @@ from smartworker.worker.records import record_key
 
 log = get_logger(__name__)
 
-MISSED = "MISSED"
 #: Seconds between two tries while the server is away.
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 600.0
@@ -113,8 +112,14 @@ class Patrol:
     def _load(self, link: Link, now: datetime) -> store.JobState:
         known = None if self._names is None else self._names.secret
         state = store.load(link.client, link.prefix, known=known)
-        since = {name: _moment(state.since.get(name)) for name in self._lookout.jobs}
-        new = [name for name, moment in since.items() if moment is None]
+        times = self._lookout.times
+        since = {name: _moment(state.since.get(name)) for name in times}
+        if known is None:
+            # Another release: nobody was to call at these times before. Only at the
+            # start, or two releases that overlap would say so in turn.
+            changed = [name for name in times if state.times.get(name) != times[name]]
+            since |= dict.fromkeys(changed)
+        new = {name: times[name] for name, moment in since.items() if moment is None}
         if new:
             store.first_seen(link.client, new, now.isoformat(), link.prefix)
         self._lookout.know({name: moment or now for name, moment in since.items()})

@@ -13,7 +13,7 @@ from smartworker.settings import check_url
 from smartworker.store.client import RedisError, explain
 from smartworker.store.inspection import look
 from smartworker.worker import journal
-from smartworker.worker.configuration import check_tls, complete
+from smartworker.worker.configuration import check_priorities, check_tls, complete
 from smartworker.worker.deadline import COLD_STATUS
 from smartworker.worker.declared import jobs_of
 
@@ -103,6 +103,7 @@ def reach_broker(app: Any) -> ServerFacts:
         if not each.startswith(UNIX_SOCKET):
             check_url("The broker's URL", each)
     check_tls(app)
+    check_priorities(app)
     connection = app.connection_for_read()
     try:
         channel = connection.transport.create_channel(connection.transport)

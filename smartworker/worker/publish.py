@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 from smartworker.broker.envelope import ONCE
-from smartworker.cron.runs import HEADER, Run
+from smartworker.cron.runs import HEADER, QUEUED, SKIPPED, Run
 from smartworker.cron.slots import stamp
 from smartworker.policy import Policy
 from smartworker.store import keys
@@ -27,7 +27,6 @@ RETRY_POLICY = {
     "interval_step": 0.3,
     "interval_max": 0.5,
 }
-QUEUED = "QUEUED"
 
 
 def task_id_of(task_name: str, key: str) -> str:
@@ -99,10 +98,20 @@ def queue_run(app: Any, run: Run, *, now: datetime) -> Outcome:
         return Outcome(trigger_id, pushed=False, overlapping=True)
     if step.answer is Answer.PUSHED:
         return Outcome(trigger_id, pushed=True)
-    record = json.loads(step.earlier)
+    record = _recorded(step.earlier)
     # Our own record means that a reply was lost, not that somebody was faster.
-    mine = record.get("run", {}).get("trigger_id") == trigger_id
+    earlier = record.get("run") or {}
+    mine = earlier.get("trigger_id") == trigger_id
     return Outcome(trigger_id, pushed=mine, record=None if mine else record)
+
+
+def _recorded(stored: bytes | str) -> Mapping[str, Any]:
+    """What a record says; nothing where a result in another format took its place."""
+    try:
+        record = json.loads(stored)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def start_by(app: Any, now: datetime) -> datetime:
@@ -134,5 +143,9 @@ def _step(app: Any, run: Run, trigger_id: str, now: datetime) -> Step:
         owner=run.task_id,
         lease_key=prefix + keys.running(run.job.name) if leased else "",
         lease_seconds=trigger_lease(app, run.job.limit) if leased else 0,
+        # Nobody has called for a slot that is made up for.
+        skipped=""
+        if run.trigger == "catch-up" or not leased
+        else json.dumps(record | {"status": SKIPPED, "result": None}),
         slot_key=record_key(app, run.slot_id) if run.slot_id else "",
     )

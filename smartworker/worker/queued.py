@@ -7,19 +7,22 @@ from typing import Any
 from celery import signals
 
 from smartworker.clock import system_clock
-from smartworker.cron.runs import HEADER
+from smartworker.cron.runs import HEADER, QUEUED
 from smartworker.cron.slots import stamp
 from smartworker.logs import get_logger
 from smartworker.store.client import LOST, RedisError
 from smartworker.store.meter import because
-from smartworker.worker.publish import QUEUED, start_by
+from smartworker.worker.publish import start_by
 
 log = get_logger(__name__)
 
 #: A task may wait longer for a worker than its result is kept afterwards.
 SHORTEST = timedelta(days=1)
 
-_called: ContextVar[str | None] = ContextVar("called", default=None)
+#: By whose back end, and for which task.
+_called: "ContextVar[tuple[QueuedRecorder, str] | None]" = ContextVar(
+    "called", default=None
+)
 
 
 class QueuedRecorder:
@@ -35,11 +38,12 @@ class QueuedRecorder:
 
     def expect(self, task_id: str) -> None:
         """The next message of this thread is that of a task whose result we keep."""
-        _called.set(task_id)
+        _called.set((self, task_id))
 
     def _on_publish(self, headers: Any = None, **_: Any) -> None:
-        task_id = _called.get()
-        if not task_id or not headers or headers.get("id") != task_id:
+        recorder, task_id = _called.get() or (None, "")
+        # There is one of us for each thread and application, and all hear of it.
+        if recorder is not self or not headers or headers.get("id") != task_id:
             return
         _called.set(None)
         if HEADER in headers:

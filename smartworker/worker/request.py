@@ -7,7 +7,7 @@ from celery.utils.dispatch import Signal
 from celery.worker.request import Request as CeleryRequest
 
 from smartworker.broker.channel import Channel
-from smartworker.cron.runs import HEADER
+from smartworker.cron.runs import run_of
 from smartworker.errors import SmartworkerError
 
 #: A run of a job has left the pool for good, or never comes there; sent in the worker's
@@ -111,7 +111,4 @@ class Request(CeleryRequest):
 
 def run_header(request: Any) -> dict[str, Any] | None:
     """What the message of a job's run carries; None for any other task."""
-    header = request.request_dict.get(HEADER)
-    if isinstance(header, dict) and isinstance(header.get("job"), str):
-        return header
-    return None
+    return run_of(request.request_dict)

@@ -14,7 +14,7 @@ from kombu.utils.objects import cached_property
 
 from smartworker.broker.channel import OUR_MARK
 from smartworker.clock import system_clock
-from smartworker.cron.runs import HEADER
+from smartworker.cron.runs import run_of
 from smartworker.cron.slots import stamp
 from smartworker.errors import SmartworkerError
 from smartworker.logs import get_logger
@@ -149,7 +149,7 @@ class Backend(RedisBackend):
         meta: dict[str, Any] = super()._get_result_meta(
             result, state, traceback, request, **kwargs
         )
-        run = _run_of(request)
+        run = run_of(getattr(request, "headers", None))
         if run is not None:
             meta["run"] = run
         # Celery stores a retry while it handles the exception that asked for it.
@@ -170,7 +170,7 @@ class Backend(RedisBackend):
 
         That of a job's run may have to be kept for longer.
         """
-        retention = (_run_of(request) or {}).get("retention")
+        retention = (run_of(getattr(request, "headers", None)) or {}).get("retention")
         if self.expires and isinstance(retention, int) and retention > self.expires:
             return retention
         return None
@@ -231,9 +231,3 @@ class Backend(RedisBackend):
                 raise
             # It passes by itself: Celery tries again what is a lost connection.
             raise ConnectionError(str(error)) from error
-
-
-def _run_of(request: Any) -> dict[str, Any] | None:
-    """What the message of a job's run says of it; None for other tasks."""
-    header = (getattr(request, "headers", None) or {}).get(HEADER)
-    return header if isinstance(header, dict) else None

@@ -11,13 +11,14 @@ from celery import bootsteps, signals, states
 
 from smartworker.broker.courier import Keep
 from smartworker.clock import system_clock
+from smartworker.cron.runs import run_of
 from smartworker.errors import SmartworkerError
 from smartworker.logs import get_logger
 from smartworker.store.client import LOST, RedisError
 from smartworker.store.dead import Facts
 from smartworker.store.refusals import classify
 from smartworker.worker.deadline import Deadline
-from smartworker.worker.history import remember, run_of
+from smartworker.worker.history import remember
 
 log = get_logger(__name__)
 

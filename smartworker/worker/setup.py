@@ -40,7 +40,7 @@ def setup(
     if settings is None:
         settings = Settings.from_environment(os.environ)
     app.smartworker = settings
-    app.smartworker_jobs = jobs or Jobs()
+    app.smartworker_jobs = Jobs() if jobs is None else jobs
     # An alias keeps URL, banner and monitors as they are; an own URL scheme would
     # make kombu drop TLS.
     TRANSPORT_ALIASES.update(dict.fromkeys(SCHEMES, TRANSPORT))

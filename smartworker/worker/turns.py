@@ -21,8 +21,8 @@ class Turn:
     owner: str
     #: Lifetime of the lease.
     seconds: int
-    #: Whether the run may have the lease already: by its trigger, or from before.
-    perhaps: bool
+    #: Whether it is likely that the run has the lease: by its trigger, or from before.
+    perhaps: bool = False
 
 
 @dataclass
@@ -47,14 +47,15 @@ class Line:
 class Turns:
     """Decides for each run whether it begins or waits; asks as little as possible.
 
-    `ask` takes the lease of a job, or says that another has it. `later` calls a
-    function after some seconds and returns something that `cancel` takes.
+    `ask` takes the lease of a job if it is free, and says which run has it then.
+    `later` calls a function after some seconds and returns something that `cancel`
+    takes.
     """
 
     def __init__(
         self,
         clock: Clock,
-        ask: Callable[[Turn], bool],
+        ask: Callable[[Turn], str],
         later: Callable[[float, Callable[[str], None], str], Any],
         cancel: Callable[[Any], None],
     ) -> None:
@@ -72,43 +73,46 @@ class Turns:
         """Whether a run begins now. 0 commands if it is `sure` that it has the lease,
         or if it waits behind others; else what `ask` costs.
         """
-        if not sure and self._runs_here(turn.job):
+        if sure:
+            self._hold(turn, self._clock.monotonic())
+            return True
+        if self._runs_here(turn.job):
             return False
-        # Who may have the lease must not wait for those who wait for it.
-        if not sure and not turn.perhaps and turn.job in self._lines:
+        # Who has the lease should not wait for those who wait for it.
+        if turn.job in self._lines and not turn.perhaps:
             return False
-        return self._begins(turn, sure=sure)
+        return self._asks(turn) == turn.owner
 
     def wait(self, turn: Turn, what: Any) -> None:
         """Put a run into the line of its job."""
-        waiting = self._lines.setdefault(turn.job, Line()).waiting
-        (waiting.appendleft if turn.perhaps else waiting.append)((turn, what))
+        self._lines.setdefault(turn.job, Line()).waiting.append((turn, what))
         self._arm(turn.job)
 
     def left(self, job: str, owner: str) -> None:
-        """A run of the job is not here any more; the next one asks at once."""
-        if job in self._here and self._here[job].turn.owner == owner:
-            del self._here[job]
-        self.proceed(job)
+        """A run of the job is not here any more; any thread may say so."""
+        hold = self._here.get(job)
+        if hold is not None and hold.turn.owner == owner:
+            self._here.pop(job, None)
 
     def proceed(self, job: str) -> None:
-        """Let the first in line ask again."""
+        """Let those in line ask again."""
         line = self._lines.get(job)
         if line is None:
             return
         self._disarm(line)
-        while line.waiting and self.is_over(line.waiting[0][1]):
-            line.waiting.popleft()
+        for over in [each for each in line.waiting if self.is_over(each[1])]:
+            line.waiting.remove(over)
+        next_one = None
+        if line.waiting and not self._runs_here(job):
+            next_one = self._next(line)
+        if next_one is not None:
+            line.waiting.remove(next_one)
+            line.pauses = pauses(FIRST_PAUSE, LONGEST_PAUSE)
         if not line.waiting:
             del self._lines[job]
-        elif not self._runs_here(job) and self._begins(line.waiting[0][0]):
-            _, what = line.waiting.popleft()
-            line.pauses = pauses(FIRST_PAUSE, LONGEST_PAUSE)
-            if not line.waiting:
-                del self._lines[job]
-            self.on_turn(what)
-        else:
-            self._arm(job)
+        self._arm(job)
+        if next_one is not None:
+            self.on_turn(next_one[1])
 
     def aging(self) -> list[Turn]:
         """Those whose lease is half over: it has to be renewed. Any thread may ask."""
@@ -119,11 +123,16 @@ class Turns:
             if hold.ends - now < hold.turn.seconds / 2
         ]
 
-    def renewed(self, turn: Turn) -> None:
-        """The lease lasts its whole time again; any thread may say so."""
+    def renewed(self, turn: Turn) -> bool:
+        """The lease lasts its whole time again; false if the run has left meanwhile.
+
+        Any thread may say so.
+        """
         hold = self._here.get(turn.job)
-        if hold is not None and hold.turn == turn:
-            hold.ends = self._clock.monotonic() + turn.seconds
+        if hold is None or hold.turn != turn:
+            return False
+        hold.ends = self._clock.monotonic() + turn.seconds
+        return True
 
     def clear(self, running: Container[str]) -> None:
         """Nobody waits here any more, and only these still run: messages go back."""
@@ -138,12 +147,28 @@ class Turns:
         hold = self._here.get(job)
         return hold is not None and hold.ends > self._clock.monotonic()
 
-    def _begins(self, turn: Turn, *, sure: bool = False) -> bool:
+    def _next(self, line: Line) -> tuple[Turn, Any] | None:
+        """The first in line if the job is free, or who turns out to have it already.
+
+        That one went back to its queue from a worker that had no room for it.
+        """
+        first = line.waiting[0]
+        holder = self._asks(first[0])
+        for each in line.waiting:
+            if each[0].owner == holder:
+                begins = each is first or self._asks(each[0]) == holder
+                return each if begins else None
+        return None
+
+    def _asks(self, turn: Turn) -> str:
         begun = self._clock.monotonic()
-        if not sure and not self._ask(turn):
-            return False
+        holder = self._ask(turn)
+        if holder == turn.owner:
+            self._hold(turn, begun)
+        return holder
+
+    def _hold(self, turn: Turn, begun: float) -> None:
         self._here[turn.job] = Hold(turn, begun + turn.seconds)
-        return True
 
     def _arm(self, job: str) -> None:
         line = self._lines.get(job)

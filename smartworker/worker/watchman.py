@@ -60,7 +60,9 @@ class Watchman(bootsteps.StartStopStep):
     def _round(self) -> datetime | None:
         self._consumer.overlap.renew()
         now = system_clock.now()
-        self._told = tell_stuck(tuple(state.active_requests), now, self._told)
+        # A set would not be safe to read while the loop changes it; Python copies the
+        # values of a dictionary in one go.
+        self._told = tell_stuck([*state.requests.values()], now, self._told)
         return self._patrol.go()
 
 

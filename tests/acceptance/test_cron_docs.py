@@ -48,8 +48,10 @@ def test_every_snippet(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     scope: dict[str, Any] = {}
     for snippet in SNIPPETS:
         exec(compile(snippet, "docs/cron.md", "exec"), scope)  # noqa: S102 - our page
-    assert [job.name for job in scope["jobs"]] == ["nightly-report"]
+    assert [job.name for job in scope["jobs"]] == ["nightly-report", "day-report"]
     assert "/worker" in {route.path for route in scope["site"].routes}
+    with scope["flask_site"].test_client() as client:
+        assert client.get("/worker/livez").get_json() == {"status": "ok"}
     scope["app"].close()
 
 

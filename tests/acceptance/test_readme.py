@@ -23,6 +23,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith("$ ")
 ]
+EXAMPLE = (ROOT / "smartworker/examples/swim/README.md").read_text(encoding="utf-8")
 SNIPPET, JOBS_SNIPPET = [block for kind, block in BLOCKS if kind == "python"]
 BIN = str(Path(sys.executable).parent)
 
@@ -164,6 +165,25 @@ def test_the_deployed_processes_work_together(tmp_path, redis_url):
     finally:
         web, worker = [stop(process, tmp_path) for process in started]
     assert (web, worker) == (-signal.SIGTERM, 0)
+
+
+def test_the_example_by_hand(tmp_path, redis_url):
+    """The lines of the example's own page; `smartworker dev` has its own tests."""
+    port = str(free_port())
+    text = EXAMPLE.replace("8100", port)
+    dev, facility, worker, trigger = re.findall(r"^    (.+)$", text, re.MULTILINE)
+    assert dev == "smartworker dev"
+    variable, _, worker = worker.partition(" ")
+    settings = {"REDIS_URL": redis_url, "DATABASE_URL": f"sqlite:///{tmp_path}/swim"}
+    settings |= dict([variable.split("=", 1)])
+    started = [spawn(line, tmp_path, **settings) for line in (facility, worker)]
+    try:
+        done = run(trigger, tmp_path, **settings)
+        assert done.returncode == 0, done.stderr + (tmp_path / "output").read_text()
+        assert "2 successful, 0 failed" in done.stdout
+    finally:
+        for process in started:
+            stop(process, tmp_path)
 
 
 def test_make_run_and_its_three_curl_lines(tmp_path):

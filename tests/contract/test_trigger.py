@@ -151,13 +151,25 @@ def test_a_job_that_is_running_is_not_started(
     assert queue_run(app, run("first", "single"), now=NOW).pushed
     assert cost() == {"eval": 1, "set": 2, "lpush": 1}
     second = queue_run(app, run("second", "single"), now=NOW)
-    assert cost() == {"eval": 1, "set": 2, "del": 1}
+    assert cost() == {"eval": 1, "set": 3}
     assert second.overlapping
     assert observer.get(keys.running("single")) == "first"
-    assert observer.exists("celery-task-meta-second") == 0
+    # Somebody has called for its slot, which is all that is known of it.
+    assert json.loads(observer.get("celery-task-meta-second"))["status"] == "SKIPPED"
     assert observer.llen("celery") == 1
     again = queue_run(app, run("first", "single"), now=NOW)
     assert not again.overlapping
+
+
+def test_a_skipped_run_may_come_again(app: Any, observer: Any) -> None:
+    """Once the earlier run is done, the same call queues it."""
+    queue_run(app, run("first", "single"), now=NOW)
+    for _ in range(2):
+        assert queue_run(app, run("second", "single"), now=NOW).overlapping
+    observer.delete(keys.running("single"))
+    assert queue_run(app, run("second", "single"), now=NOW).pushed
+    assert json.loads(observer.get("celery-task-meta-second"))["status"] == "QUEUED"
+    assert observer.llen("celery") == 2
 
 
 def test_a_run_with_a_key_also_stands_for_its_slot(
@@ -170,6 +182,39 @@ def test_a_run_with_a_key_also_stands_for_its_slot(
     assert again.record is not None
     assert again.record["task_id"] == "keyed"
     assert observer.llen("celery") == 1
+
+
+def test_a_run_with_parameters_does_not_stand_for_the_slots_own_run(
+    app: Any, observer: Any, cost: Cost
+) -> None:
+    """It says that somebody has called; whoever asks for no shop gets a run, once."""
+    queue_run(app, run("shop", parameters={"shop": 3}, slot_id="of-slot"), now=NOW)
+    cost()
+    assert queue_run(app, run("of-slot"), now=NOW).pushed
+    assert cost() == {"eval": 1, "set": 2, "lpush": 1}
+    again = queue_run(app, run("of-slot"), now=NOW)
+    assert cost() == {"eval": 1, "set": 1}
+    assert again.record is not None
+    assert again.record["task_id"] == "of-slot"
+    assert observer.llen("celery") == 2
+
+
+def test_a_slot_stays_recorded_when_its_own_run_is_in_the_way(
+    app: Any, observer: Any, cost: Cost
+) -> None:
+    """Or when its message cannot be pushed: somebody has called all the same."""
+    parameters = {"shop": 3}
+    first = run("shop", "single", parameters=parameters, slot_id="of-slot")
+    queue_run(app, first, now=NOW)
+    cost()
+    assert queue_run(app, run("of-slot", "single"), now=NOW).overlapping
+    assert cost() == {"eval": 1, "set": 4}
+    observer.delete(keys.running("single"))
+    observer.set("celery", "taken")
+    with pytest.raises(OperationalError, match="WRONGTYPE"):
+        queue_run(app, run("of-slot", "single"), now=NOW)
+    record = json.loads(observer.get("celery-task-meta-of-slot"))
+    assert record["task_id"] == "shop"
 
 
 def test_a_refused_push_leaves_nothing(app: Any, observer: Any) -> None:

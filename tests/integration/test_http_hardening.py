@@ -179,6 +179,12 @@ def test_a_token_in_the_address_is_refused(site: Site, name: str) -> None:
 
 
 @pytest.mark.usefixtures("free")
+def test_a_token_as_a_name_in_the_address_is_refused(site: Site) -> None:
+    """The answer does not repeat it, and neither does the log."""
+    response = site.post(f"{CLEAN}?{TOKEN}=1")
+    assert TOKEN not in problem(response, 400)["detail"]
+
+
 def test_roles_are_told_apart(site: Site) -> None:
     """A token of another job is 401 on a trigger; none but the admin's manages."""
     own = {"Authorization": f"Bearer {OWN}"}
@@ -482,7 +488,7 @@ def test_triggers_beyond_the_limit_cost_nothing(redis_url: str, redis: Redis) ->
         "%06%16",
         "A" * 36,
         "0" * 10_000,
-        str(uuid4()).upper(),
+        "2B0C54A9-14FF-43D8-B216-38D82D781AAF",
     ],
 )
 def test_an_id_that_is_none_is_not_asked_for(shared: Site, name: str) -> None:

@@ -1,6 +1,8 @@
 """`smartworker jobs`, `trigger`, `pause` and `resume` on a real server."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +16,7 @@ from smartworker.store import jobs as store
 from smartworker.store.meter import is_billed
 from smartworker.store.runs import RunRecord, add
 from smartworker.testing import commandstats
-from tests.commands import run_command
+from tests.commands import environment, run_command
 from tests.integration.conftest import Counter, StartWorker
 
 HERE = Path(__file__).parent
@@ -209,6 +211,10 @@ def test_trigger_while_paused(redis_url: str, client: Any) -> None:
         (["add", "--param", "x=[1", "--param", "y=2"], 2, "is no JSON"),
         (["fail", "--param", "z=1"], 2, "z is no parameter of fail"),
         (["fail", "--wait", "0"], 2, "0"),
+        (["fail", "--key", ""], 2, "a key has 1 to 255 printable ASCII characters."),
+        (["fail", "--key", "k" * 256], 2, "a key has 1 to 255"),
+        (["fail", "--key", "\x1b"], 2, "a key has 1 to 255"),
+        (["zebra"], 1, "No job is called 'zebra'. `smartworker jobs` lists those"),
     ],
 )
 def test_wrong_triggers(
@@ -277,6 +283,50 @@ def test_what_a_run_costs(
     assert counts == {command: flat.count(command) for command in flat}
 
 
+# -- where the modules are -------------------------------------------------------------
+
+
+def installed(url: str, home: Path, *words: str, **extra: str) -> Any:
+    """The installed command as a person calls it, in a directory with modules."""
+    env = environment(url, **{"SMARTWORKER_TASKS": "mine", **extra})
+    env.pop("PYTHONPATH", None)
+    command = Path(sys.executable).with_name("smartworker")
+    done = subprocess.run(
+        [command, *words],
+        env=env,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def test_modules_of_the_current_directory(redis_url: str, tmp_path: Path) -> None:
+    """Unlike `python -m`, the installed command does not have it in its path."""
+    (tmp_path / "mine.py").write_text("")
+    declaring = "jobs.declare('tea', 'mine.tea', schedule='0 16 * * *')"
+    (tmp_path / "jobs.py").write_text(f"def declare(jobs):\n    {declaring}\n")
+    for words in (["jobs"], ["trigger", "tea"], ["pause", "tea"], ["cron", "crontab"]):
+        done = installed(redis_url, tmp_path, *words)
+        assert done.returncode == 0, done.stderr
+        assert "tea" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["jobs", "web"])
+@pytest.mark.parametrize("module", ["nowhere", "nowhere.tasks"])
+def test_a_module_that_is_not_there(
+    redis_url: str, tmp_path: Path, command: str, module: str
+) -> None:
+    """One sentence, exit status 78."""
+    done = installed(redis_url, tmp_path, command, SMARTWORKER_TASKS=module)
+    assert done.returncode == 78
+    assert done.stderr == (
+        f"smartworker: SMARTWORKER_TASKS names {module!r}, and there is no 'nowhere'.\n"
+    )
+
+
 # -- pause and resume ------------------------------------------------------------------
 
 
@@ -311,16 +361,24 @@ def test_pause_and_resume(redis_url: str, client: Any) -> None:
 
 @pytest.mark.parametrize("command", ["pause", "resume"])
 def test_an_unknown_job(redis_url: str, command: str) -> None:
-    """The nearest name is suggested."""
+    """The nearest name is suggested; without one, where to look."""
+    text = run(redis_url, command, "zebra", "-A", "smartworker.app", status=1)
+    assert "`smartworker jobs -A smartworker.app` lists those" in text
     assert "did you mean 'refresh'?" in run(redis_url, command, "refrsh", status=1)
+
+
+def test_the_command_that_ends_a_pause(redis_url: str) -> None:
+    """It is printed as it must be typed, with -A for an app of one's own."""
+    text = run(redis_url, "pause", "fail", "-A", "smartworker.app")
+    assert "`smartworker resume fail -A smartworker.app` ends it" in text
 
 
 def test_the_help_names_exit_statuses() -> None:
     """Each command says what its exit status means."""
-    for command in ("jobs", "trigger", "pause", "resume"):
+    for command in ("jobs", "trigger", "pause", "resume", "web", "dev"):
         assert "Exit statuses" in run_command(NOWHERE, command, "--help").stdout
     listed = run_command(NOWHERE, "--help").stdout
-    for command in ("jobs", "trigger", "pause", "resume", "cron"):
+    for command in ("jobs", "trigger", "pause", "resume", "cron", "web"):
         (line,) = [x for x in listed.splitlines() if x.startswith(f"  {command} ")]
         assert line.endswith(".")
         assert not line.endswith("...")

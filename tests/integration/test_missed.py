@@ -90,10 +90,10 @@ class Rig:
         """The id of the first job's run."""
         return self.names().of_slot(self.jobs[0], self.slot(hour))
 
-    def call(self, hour: int) -> None:
-        """Somebody calls for a slot of the first job."""
+    def call(self, hour: int) -> bool:
+        """Somebody calls for a slot of the first job; whether that queued a run."""
         run = Run(job=self.jobs[0], slot=self.slot(hour), task_id=self.id(hour))
-        assert queue_run(self.app, run, now=self.clock.now()).pushed
+        return queue_run(self.app, run, now=self.clock.now()).pushed
 
     def move(self, hour: int, minute: int = 0, seconds: float = 0.0) -> None:
         """Let the time of the day be this."""
@@ -167,7 +167,7 @@ def test_a_start_costs_one_command_and_looks_cost_one(
     other, _ = rig.patrol()
     other.go()
     assert spent(counter) == {"hgetall": 1}
-    rig.call(12)
+    assert rig.call(12)
     counter.billed()
     rig.move(12, 14)
     assert patrol.go() == NOON + GRACE + SLACK
@@ -312,7 +312,7 @@ def test_a_late_call_is_late_and_not_missed(rig_of: RigOf, told: Told) -> None:
     patrol.go()
     rig.move(12, 16)
     patrol.go()
-    rig.call(12)
+    assert rig.call(12)
     rig.move(12, 41)
     patrol.go()
     assert told.events() == [("run_late", at(12))]
@@ -357,7 +357,7 @@ def test_at_the_start_it_makes_up_for_the_time_before(
     """No worker ran for hours: the last three slots count, one of them was called."""
     rig = rig_of(job(catch_up=catch_up, catch_up_cap=4))
     rig.patrol()[0].go()
-    rig.call(13)
+    assert rig.call(13)
     rig.move(17, 10)
     counter.billed()
     rig.patrol()[0].go()
@@ -393,6 +393,27 @@ def test_a_new_job_has_missed_nothing(
     assert told.events() == [("run_missed", at(18))]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"schedule": "10 * * * *"}, {"zone": "Asia/Kolkata"}, {"windows": "00:00-24:00"}],
+)
+def test_other_times_count_from_the_first_release_that_has_them(
+    rig_of: RigOf, told: Told, options: dict[str, str]
+) -> None:
+    """Nobody called at the new times before; a release with the old ones stays calm."""
+    windows = {"windows": "18:00-24:00"} if "windows" in options else {}
+    before = job(catch_up="all", **windows)
+    rig = rig_of(job(catch_up="all", **{**windows, **options}))
+    Patrol(rig.app, Lookout([before]), rig.clock).go()
+    rig.move(15, 50)
+    rig.patrol()[0].go()
+    assert told.events() == []
+    assert rig.queued() == []
+    rig.move(17, 30, seconds=-1)
+    rig.patrol()[0].go()
+    assert rig.queued() != []
+
+
 def test_an_emptied_server_makes_nobody_late(
     rig_of: RigOf, counter: Counter, told: Told
 ) -> None:
@@ -401,7 +422,7 @@ def test_an_emptied_server_makes_nobody_late(
     patrol, _ = rig.patrol()
     patrol.go()
     rig.move(12, 1)
-    rig.call(12)
+    assert rig.call(12)
     rig.client.flushall()
     counter.billed()
     rig.move(12, 16)
@@ -409,7 +430,7 @@ def test_an_emptied_server_makes_nobody_late(
     assert spent(counter) == {"exists": 1, "hgetall": 2, "hsetnx": 1, "hset": 1}
     assert told.events() == []
     rig.move(13, 1)
-    rig.call(13)
+    assert rig.call(13)
     rig.move(13, 16)
     patrol.go()
     rig.move(14, 16)
@@ -424,7 +445,7 @@ def test_another_secret_is_asked_for_again(rig_of: RigOf, told: Told) -> None:
     patrol.go()
     rig.client.hset(keys.JOBS, store.SECRET, "another")
     rig.move(12, 1)
-    rig.call(12)
+    assert rig.call(12)
     rig.move(12, 16)
     patrol.go()
     assert told.events() == []
@@ -525,6 +546,22 @@ def test_a_job_that_still_runs_is_not_made_up_for(rig_of: RigOf, told: Told) -> 
     assert rig.client.get(keys.running("book")) == b"another run"
 
 
+def test_a_call_that_overlapped_is_no_missed_slot(rig_of: RigOf, told: Told) -> None:
+    """Somebody called, and the policy dropped it: nothing is made up for."""
+    rig = rig_of(job(catch_up="all", overlap="skip"))
+    patrol, _ = rig.patrol()
+    patrol.go()
+    rig.client.set(keys.running("book"), "another run")
+    rig.move(12, 1)
+    assert not rig.call(12)
+    rig.client.delete(keys.running("book"))
+    rig.move(12, 16)
+    patrol.go()
+    assert told.events() == []
+    assert rig.record(12)["status"] == "SKIPPED"
+    assert rig.queued() == []
+
+
 def test_records_beside_the_broker_are_found_where_results_are_elsewhere(
     rig_of: RigOf, told: Told
 ) -> None:
@@ -532,7 +569,7 @@ def test_records_beside_the_broker_are_found_where_results_are_elsewhere(
     rig = rig_of(result_url="redis://127.0.0.1:1/0")
     patrol, _ = rig.patrol()
     patrol.go()
-    rig.call(12)
+    assert rig.call(12)
     rig.move(12, 16)
     patrol.go()
     assert told.events() == []
@@ -568,7 +605,7 @@ def test_a_real_worker_reports_and_makes_up(
     rig = rig_of(job(**called, grace="1s", catch_up="once"))
     wait_until(lambda: rig.client.hexists(keys.JOBS, "since:called"))
     assert sum(counter.billed().values()) <= 15
-    rig.call(12)
+    assert rig.call(12)
     worker.wait_for("task_finished")
     counter.billed()
     worker.wait_for("task_finished", 2)

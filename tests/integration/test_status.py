@@ -26,6 +26,7 @@ from smartworker.store import notifications
 from smartworker.store.client import connection_options
 from smartworker.store.server import EmbeddedServer
 from smartworker.web import hearing, tasks
+from smartworker.web.limits import UNKNOWN_IDS_OF_ONE
 from smartworker.web.watching import Watching
 from tests.integration.conftest import StartWorker
 from tests.integration.site import SWIM, Site, problem, spent
@@ -280,6 +281,21 @@ def test_with_tracking_all_that_is_queued_is_known(
     sender.app.close()
 
 
+def test_each_application_records_what_it_queues(redis_url: str, redis: Redis) -> None:
+    """Two in one process, each with a database of its own."""
+    first = Store(redis_url, track_queued=True)
+    second = Store(redis_url.removesuffix("/0") + "/1", track_queued=True)
+    for store in (first, second):
+        store.app.task(work, name="tracked", shared=False).delay()
+    metas = "celery-task-meta-*"
+    assert len(redis.keys(metas)) == 1
+    redis.select(1)
+    assert len(redis.keys(metas)) == 1
+    redis.select(0)
+    for store in (first, second):
+        store.app.close()
+
+
 def test_what_cannot_be_recorded_is_queued_all_the_same(
     redis_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +324,10 @@ def test_states_that_are_kept_elsewhere(redis_url: str, redis: Redis) -> None:
         task_id = site.post(SWIM).json()["task_id"]
         assert redis.exists(f"smartworker:record:{task_id}")
         assert status(site, task_id)["state"] == "QUEUED"
+        redis.config_resetstat()
+        assert status(site, task_id)["state"] == "QUEUED"
+        assert not status(site, str(uuid4()))["known"]
+        assert billed(redis) == {}
         future = waiting(clients, site, task_id)
         heard(results)
         worker = Store(redis_url, result_url=other.url)
@@ -354,6 +374,32 @@ def test_twenty_clients_cost_what_one_costs(
         assert future.result(5).json()["result"] == 42
     assert monotonic() - begun < 2
     assert billed(redis) == {"subscribe": 1, "get": 2}
+
+
+def test_more_clients_than_unknown_ids_are_allowed(
+    site: Site, clients: ThreadPoolExecutor, redis: Redis
+) -> None:
+    """They may share an address, and what they ask for is known."""
+    task_id = site.post(SWIM).json()["task_id"]
+    limits = httpx.Limits(max_connections=None)
+    many = UNKNOWN_IDS_OF_ONE + 40
+    with (
+        httpx.Client(timeout=20, limits=limits, trust_env=False) as client,
+        ThreadPoolExecutor(many) as pool,
+    ):
+        address = f"http://127.0.0.1:{site.port}/api/tasks/{task_id}?wait=2"
+        waiting = [pool.submit(client.get, address) for _ in range(many)]
+        answers = {each.result().status_code for each in waiting}
+    assert answers == {200}
+
+
+def test_an_outage_is_not_held_against_those_who_ask() -> None:
+    """Whoever goes on asking hears that Redis is away, and of nothing else."""
+    with EmbeddedServer() as server, Site(server.url) as site:
+        task_id = site.post(SWIM).json()["task_id"]
+        server.stop()
+        for _ in range(UNKNOWN_IDS_OF_ONE + 5):
+            problem(site.get(f"/api/tasks/{task_id}"), 503)
 
 
 def test_nothing_changes_until_the_time_is_over(

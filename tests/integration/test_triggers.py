@@ -28,6 +28,12 @@ def declared() -> Jobs:
     jobs.declare("nightly", "tasks.nightly", schedule="0 21 * * *")
     jobs.declare("gated", "tasks.nightly", schedule="0 21 * * *", only_when_due=True)
     jobs.declare("single", "tasks.single", overlap="skip")
+    jobs.declare(
+        "report",
+        "tasks.report",
+        schedule="0 21 * * *",
+        parameters={"shop": int | None},
+    )
     jobs.declare("office", "tasks.office", windows="mon-fri 08:00-18:00")
     jobs.declare(
         "sync",
@@ -157,6 +163,21 @@ def test_a_result_does_not_end_the_memory(
     assert redis.llen("celery") == 1
 
 
+def test_a_result_in_another_format_does_not_end_the_memory(
+    site: Site, other: Site, redis: Redis
+) -> None:
+    """Celery may be told to store results as YAML or as pickles."""
+    task_id = site.post(NIGHTLY).json()["task_id"]
+    for stored in (b"status: SUCCESS\n", b"\x80\x04}\x94.", b"[]"):
+        redis.set(f"celery-task-meta-{task_id}", stored)
+        other.clock.monotonic_ahead += 3600.0
+        again = other.post(NIGHTLY)
+        assert again.status_code == 202
+        assert again.headers["idempotent-replayed"] == "true"
+        assert again.json()["task_id"] == task_id
+    assert redis.llen("celery") == 1
+
+
 def test_a_call_far_from_the_slot_is_a_run_of_its_own(site: Site, redis: Redis) -> None:
     """Its slot is the minute of the call."""
     site.clock.wall = DUE + timedelta(hours=5, seconds=20)
@@ -165,6 +186,44 @@ def test_a_call_far_from_the_slot_is_a_run_of_its_own(site: Site, redis: Redis) 
     site.clock.wall += timedelta(minutes=1)
     assert site.post(NIGHTLY).json()["task_id"] != answer["task_id"]
     assert redis.llen("celery") == 2
+
+
+def test_a_key_that_comes_again_tells_the_slot_of_its_run(
+    site: Site, other: Site, redis: Redis
+) -> None:
+    """A day later, in this process and in another one: the run is still the first."""
+    key = {"Idempotency-Key": "once"}
+    first = site.post(NIGHTLY, headers=key).json()
+    for each in (site, other):
+        each.clock.wall = DUE + timedelta(hours=24)
+        again = each.post(NIGHTLY, headers=key)
+        assert again.headers["idempotent-replayed"] == "true"
+        assert again.json()["task_id"] == first["task_id"]
+        assert again.json()["slot"] == first["slot"]
+    assert redis.llen("celery") == 1
+
+
+def test_a_call_with_parameters_is_not_the_slot_itself(
+    site: Site, other: Site, redis: Redis
+) -> None:
+    """Somebody asks for one shop first: the run of the cron service comes all the same.
+
+    In whatever order they come, and each once.
+    """
+    warm(site, redis)
+    ids = []
+    for path in ("/api/cron/report?shop=3", "/api/cron/report"):
+        first = site.post(path)
+        assert "idempotent-replayed" not in first.headers
+        again = other.post(path)
+        assert again.headers["idempotent-replayed"] == "true"
+        assert again.json()["task_id"] == first.json()["task_id"]
+        ids.append(first.json()["task_id"])
+    assert site.post("/api/cron/report?shop=4").json()["task_id"] not in ids
+    assert redis.llen("celery") == 3
+    sent = [json.loads(each)["headers"]["id"] for each in redis.lrange("celery", 0, -1)]
+    assert len(set(sent)) == 3
+    assert set(ids) < set(sent)
 
 
 def test_a_gated_job_is_skipped_when_it_is_not_due(site: Site, redis: Redis) -> None:

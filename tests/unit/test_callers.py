@@ -353,6 +353,38 @@ def test_github_cannot_tell_zones_apart() -> None:
     assert len(yaml.safe_load(found.text)[True]["schedule"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("expression", "often"),
+    [
+        ("* * * * *", True),
+        ("*/4 9 * * *", True),
+        ("0,58 9,10 * * *", True),
+        ("0,58 9 * * *", False),
+        ("*/5 * * * *", False),
+        ("0 21 * * *", False),
+    ],
+)
+def test_github_does_not_call_each_minute(expression: str, often: bool) -> None:
+    """A job that is due more often than each 5 minutes is named."""
+    jobs = Jobs()
+    jobs.declare("busy", "t", schedule=expression)
+    said = " ".join(rendered("github", jobs).warnings)
+    assert ("busy is due more often than each 5 minutes" in said) == often
+    assert rendered("crontab", jobs).warnings == ()
+
+
+def test_what_five_fields_cannot_say() -> None:
+    """The zone is named where the calls are in another one."""
+    for name, utc, where in (
+        ("crontab", False, "fields in America/New_York cannot say '0 6 L * *'."),
+        ("crontab", True, "in UTC cannot say '0 6 L * *' in America/New_York."),
+    ):
+        jobs = Jobs()
+        jobs.declare("last-day", "t", schedule="0 6 L * *")
+        (warning,) = rendered(name, jobs, utc=utc).warnings
+        assert where in warning
+
+
 def test_cron_job_org() -> None:
     """Its lists of minutes, hours and days; -1 is every one."""
     text = rendered("cron-job-org").text

@@ -11,8 +11,10 @@ import pytest
 from celery import Celery
 
 import smartworker
+from smartworker.cron.registry import Jobs
 from smartworker.settings import Settings
 from smartworker.worker.configuration import complete, defaults
+from smartworker.worker.declared import jobs_of
 
 OURS = "redis://ours.example:6379/0"
 THEIRS = "redis://theirs.example:6379/1"
@@ -352,3 +354,11 @@ def test_nothing_warns(app: Any) -> None:
         warnings.simplefilter("error")
         smartworker.setup(app, settings(redis_url=SECURE))
         assert app.connection_for_read().hostname == "ours.example"
+
+
+def test_jobs_that_are_declared_later_are_not_lost() -> None:
+    """An empty table is the application's own, too."""
+    jobs = Jobs()
+    app = smartworker.setup(Celery("later", set_as_current=False), Settings(), jobs)
+    jobs.declare("nightly", "tasks.nightly")
+    assert [job.name for job in jobs_of(app)] == ["nightly"]

@@ -178,7 +178,7 @@ def test_what_an_entry_carries() -> None:
     )
     (job,) = declared(text)
     assert (job.name, job.task, job.zone) == (
-        "t-gliche-rechnung",
+        "tagliche-rechnung",
         "shop.report",
         "Europe/Berlin",
     )
@@ -188,11 +188,11 @@ def test_what_an_entry_carries() -> None:
 
 
 def test_arguments_that_are_no_literals() -> None:
-    """They are told, and left out."""
+    """They are told, and nothing is declared: the task would do another thing."""
     text = printed(timing_of(60), args=(object(),))
-    (job,) = declared(text)
-    assert job.args == ()
-    assert "Its args cannot be written as Python: [<object object at" in text
+    assert declared(text) == []
+    assert "for its args cannot be written as Python: [<object object at" in flat(text)
+    assert '#     "report",' in text
 
 
 @pytest.mark.parametrize(
@@ -211,6 +211,7 @@ def test_names() -> None:
     """Each is valid, short enough, and given once."""
     assert job_name("Send E-Mails", set()) == "send-e-mails"
     assert job_name("***", set()) == "job"
+    assert job_name("Größe é", set()) == "gro-e-e"
     assert job_name("a b", {"a-b", "a-b-2"}) == "a-b-3"
     long = job_name("x" * 99, {"x" * LONGEST_NAME})
     assert (len(long), long[-3:]) == (LONGEST_NAME, "x-2")

@@ -36,10 +36,15 @@ def test_a_bucket_never_holds_more_than_a_minute() -> None:
     """A quiet night does not pay for a loud morning."""
     bucket = Bucket(2, now=0.0)
     assert [bucket.take(86_400.0) > 0 for _ in range(3)] == [False, False, True]
-    bucket.give_back()
-    bucket.give_back()
-    bucket.give_back()
-    assert [bucket.take(86_400.0) > 0 for _ in range(3)] == [False, False, True]
+
+
+def test_what_is_owed_is_paid_back_first() -> None:
+    """Many may ask before the first of them is counted; the average stays."""
+    bucket = Bucket(60, now=0.0)
+    for _ in range(90):
+        bucket.owe()
+    assert bucket.wait(0.0) == pytest.approx(31.0)
+    assert bucket.wait(31.0) == 0.0
 
 
 def test_a_clock_that_goes_back_gives_nothing() -> None:
@@ -121,12 +126,12 @@ def test_only_unknown_tasks_count() -> None:
     """Who asks for tasks that exist may ask as often as he likes."""
     limits = Limits(clock=ManualClock())
     for _ in range(3 * UNKNOWN_IDS_OF_ONE):
-        limits.looked_up(HOME)
-        limits.found(HOME)
+        limits.may_look(HOME)
     for _ in range(UNKNOWN_IDS_OF_ONE):
-        limits.looked_up(HOME)
-    assert refused(limits.looked_up, HOME) == 1
-    limits.looked_up(AWAY)
+        limits.may_look(HOME)
+        limits.not_found(HOME)
+    assert refused(limits.may_look, HOME) == 1
+    limits.may_look(AWAY)
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,25 @@ def test_a_job_without_schedule_is_never_looked_at() -> None:
     """It is due whenever it is called: nobody can miss it."""
     watch = lookout(job(None))
     assert not watch
-    assert watch.jobs == []
+    assert watch.times == {}
     assert watch.due(NOON + 24 * HOUR) == []
     assert watch.next_look(NOON) is None
     watch.see("book", NOON)
     watch.done(NOON)
+
+
+def test_rounds_each_minute_of_the_repeated_hour_find_a_slot_once() -> None:
+    """Its hour comes twice, and it does not."""
+    watch = lookout(job("30 1 * * *", zone=NEW_YORK), until=at("11-01T04:00"))
+    found = []
+    for minute in range(4 * 60):
+        now = at("11-01T04:00") + minute * MINUTE
+        found += watch.due(now)
+        watch.done(now)
+        following = watch.next_look(now)
+        assert following is not None
+        assert following > now
+    assert times(found) == [at("11-01T05:30")]
 
 
 def test_one_look_a_slot_when_the_grace_is_the_deadline() -> None:

@@ -194,6 +194,13 @@ def test_values_out_of_range_are_refused(annotation: Any, value: Any) -> None:
     assert [field.partition(".")[0] for field in found] == ["a"]
 
 
+def test_a_set_has_one_order() -> None:
+    """Two processes must give the same call the same id."""
+    shops = {"shops": [f"shop {number}" for number in range(30, 9, -1)]}
+    read = read_parameters(job(shops=set[str]), [], shops)
+    assert read["shops"] == sorted(shops["shops"])
+
+
 def test_what_may_be_none_may_be_left_out() -> None:
     """It is left out of the arguments too: the task has its own default."""
     both = job(day=date, lane=Lane | None, note=str | None)

@@ -124,6 +124,10 @@ def test_patience_is_the_grace_unless_a_deadline_is_set() -> None:
         ({"retention": "1h"}, "make the retention longer"),
         ({"windows": "20:00-23:00=30s"}, "has a poll"),
         ({"windows": "20-23"}, "is not a window"),
+        (
+            {"windows": "mon-fri 08:00-18:00", "schedule": "0 6 * * *"},
+            "none of whose slots lies in its windows",
+        ),
         ({"parameters": {"a b": str}}, "the parameter 'a b'"),
         ({"parameters": {"day": str}, "kwargs": {"day": 1}}, "already among kwargs"),
     ],

@@ -36,7 +36,8 @@ def test_missing_app_is_one_sentence() -> None:
     assert result.exit_code == 78
     assert result.output == (
         "smartworker: There is no Celery app at 'nowhere:app': "
-        "No module named 'nowhere'.\n"
+        "No module named 'nowhere'; write -A MODULE or -A MODULE:APP, such as "
+        "-A shop:app.\n"
     )
 
 

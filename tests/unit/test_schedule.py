@@ -91,6 +91,20 @@ def test_looking_back_finds_what_looking_ahead_found(
     assert schedule.last(following - timedelta(microseconds=1)) == last
 
 
+@pytest.mark.parametrize(
+    "expression", ["30 1 * * *", "45 1 * * sun", "30 1-3 * * *", "15 */2 * * *"]
+)
+@pytest.mark.parametrize("day", [SPRING_DAY, AUTUMN_DAY])
+def test_each_minute_of_a_clock_change_agrees(expression: str, day: datetime) -> None:
+    """Also inside the repeated hour: none of the times comes twice, or too late."""
+    schedule, start = Schedule(expression, EASTERN), day - timedelta(days=8)
+    times = schedule.between(start, day + timedelta(days=8))
+    for minute in range(0, 25 * 60, 5):
+        moment = day + timedelta(minutes=minute)
+        assert schedule.after(moment) == min(time for time in times if time > moment)
+        assert schedule.last(moment) == max(time for time in times if time <= moment)
+
+
 def test_a_month_is_thirty_days() -> None:
     """What a job costs is reckoned by it."""
     now = datetime(2026, 6, 1, tzinfo=UTC)

@@ -19,6 +19,19 @@ from smartworker.web.statuses import (
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
 
+class Unspeakable(Exception):
+    """One whose message needs what Celery does not store."""
+
+    def __str__(self) -> str:
+        raise AttributeError("response")
+
+
+def test_an_error_without_a_message_is_told() -> None:
+    """By its name: whoever asks for it gets no 500."""
+    meta = {"status": "FAILURE", "result": Unspeakable("x")}
+    assert describe("id", meta)["error"] == "Unspeakable: its message cannot be told"
+
+
 @pytest.mark.parametrize(
     ("told", "doorbell", "seconds"),
     [

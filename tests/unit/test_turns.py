@@ -28,11 +28,9 @@ class Rig:
         self.turns.on_turn = self.begun.append
         self.turns.is_over = lambda what: what in self.over
 
-    def _ask(self, turn: Turn) -> bool:
+    def _ask(self, turn: Turn) -> str:
         self.asked.append(turn.owner)
-        new = turn.job not in self.leases
-        mine = self.leases.setdefault(turn.job, turn.owner) == turn.owner
-        return new or (mine and turn.perhaps)
+        return self.leases.setdefault(turn.job, turn.owner)
 
     def _later(self, seconds: float, ring: Callable[[str], None], job: str) -> Any:
         return self.hub.call_later(seconds, lambda: ring(job))
@@ -49,7 +47,12 @@ class Rig:
         """A run has ended, and freed its job."""
         if self.leases.get(job) == owner:
             del self.leases[job]
+        self.leave(owner, job)
+
+    def leave(self, owner: str, job: str = "book") -> None:
+        """A run is not here any more."""
         self.turns.left(job, owner)
+        self.turns.proceed(job)
 
 
 @pytest.fixture
@@ -116,7 +119,7 @@ def test_who_may_have_the_lease_does_not_wait_for_those_who_want_it(rig: Rig) ->
     rig.come(turn("a"))
     rig.come(turn("b"))
     # It asked to run again: it is not here any more, and keeps its lease.
-    rig.turns.left("book", "a")
+    rig.leave("a")
     assert rig.asked[-1] == "b"
     assert rig.come(turn("a", perhaps=True))
     assert rig.begun == ["a", "a"]
@@ -126,15 +129,25 @@ def test_who_may_have_the_lease_does_not_wait_for_those_who_want_it(rig: Rig) ->
     assert rig.begun == ["a", "a", "b"]
 
 
-def test_a_second_message_of_a_run_waits_for_the_first_and_stands_in_front(
-    rig: Rig,
-) -> None:
+def test_who_has_the_lease_comes_first_wherever_it_stands(rig: Rig) -> None:
+    """A worker that had no room for it gave it back, and nothing in it tells."""
+    rig.leases["book"] = "c"
+    for owner in "abcd":
+        assert not rig.come(turn(owner))
+    rig.hub.run(1.2 * FIRST_PAUSE)
+    assert rig.begun == ["c"]
+    assert rig.asked == ["a", "a", "c"]
+    rig.end("c")
+    assert rig.begun == ["c", "a"]
+
+
+def test_a_second_message_of_a_run_waits_for_the_first(rig: Rig) -> None:
     """It was delivered twice: the two copies do not overlap either."""
     rig.come(turn("a"))
     rig.come(turn("b"))
     assert not rig.come(turn("a", perhaps=True))
-    # Given back: the lease stays, and its other copy is first in line.
-    rig.turns.left("book", "a")
+    # Given back: the lease stays, and its other copy goes on with it.
+    rig.leave("a")
     assert rig.begun == ["a", "a"]
 
 
@@ -167,9 +180,9 @@ def test_leases_are_renewed_at_half_time(rig: Rig) -> None:
     assert rig.turns.aging() == []
     rig.clock.advance(2)
     assert rig.turns.aging() == [turn("a")]
-    rig.turns.renewed(turn("a"))
-    rig.turns.renewed(turn("b"))
-    rig.turns.renewed(turn("a", "mail"))
+    assert rig.turns.renewed(turn("a"))
+    assert not rig.turns.renewed(turn("b"))
+    assert not rig.turns.renewed(turn("a", "mail"))
     assert rig.turns.aging() == []
     rig.clock.advance(301)
     rig.end("a")
@@ -183,7 +196,7 @@ def test_a_run_whose_lease_has_ended_keeps_nobody_away(rig: Rig) -> None:
     del rig.leases["book"]
     assert rig.come(turn("b"))
     # The first one's end does not end the second one's turn.
-    rig.turns.left("book", "a")
+    rig.leave("a")
     assert not rig.come(turn("c"))
     assert rig.asked == ["a", "b"]
 
