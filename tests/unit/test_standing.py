@@ -128,7 +128,8 @@ def test_a_job_without_a_schedule() -> None:
 
 def test_a_slot_outside_of_the_windows() -> None:
     """Nobody may call then, so nothing is missed."""
-    closed = job(windows=Windows.hours("10:00-12:00", "UTC"))
+    schedule = Schedule("0 9,11 * * *", "UTC")
+    closed = job(schedule=schedule, windows=Windows.hours("10:00-12:00", "UTC"))
     assert last_slot(closed, SLOT) is None
     assert state(31, closed) == "never ran"
 
