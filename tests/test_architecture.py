@@ -22,7 +22,7 @@ ARROWS = {
     "worker": {"top", "store", "broker", "cron"},
     "app": {"top", "worker", "cron"},
     "web": {"top", "store", "broker", "cron", "worker"},
-    "examples": {"top", "cron"},
+    "examples": {"top", "cron", "worker", "web", "store", "cli"},
     "deploy": {"top", "cron"},
     "cli": {"top", "store", "broker", "cron", "worker", "web", "app", "deploy"},
 }
@@ -39,7 +39,7 @@ HOMES = {
     "standardwebhooks": {"web"},
     "qstash": {"web"},
     "cachetools": {"web"},
-    "sqlalchemy": {"store"},
+    "sqlalchemy": {"store", "examples"},
     "jinja2": {"deploy"},
     "fastapi": {"web", "examples"},
     "starlette": {"web", "examples"},
@@ -49,6 +49,7 @@ HOMES = {
     "structlog": {"logs.py"},
     "click": {"cli", "worker/bootstep.py"},  # Celery takes click options for its own
     "rich": {"cli"},
+    "flower": {"cli"},
     "pytz": {"windows.py", "worker", "examples"},
 }
 READS_ENVIRONMENT = {"app", "worker/setup.py", "cli", "examples"}

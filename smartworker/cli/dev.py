@@ -1,99 +1,22 @@
 """`smartworker dev`: everything on this machine, started and stopped as one."""
 
-import http.client
 import os
-import sys
-import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
+from functools import partial
 
 import click
 
-from smartworker.cli.processes import Ended, Group, Signals
-from smartworker.cli.recipe import Recipe, decide
-from smartworker.errors import SmartworkerError
-from smartworker.store.server import HOST, EmbeddedServer
-
-LOOK_SECONDS = 0.05
-IDLE_SECONDS = 60.0
-# Together below the 5 seconds after which people pull the plug.
-PATIENCE = 3.5
-BACKING_PATIENCE = 0.5
-
-Watcher = Callable[[], Ended | None]
+from smartworker.cli.recipe import decide
+from smartworker.cli.together import together
 
 
-class PartEnded(SmartworkerError):
-    """A part of the development set-up ended although nobody stopped it."""
-
-
-@click.command()
+@click.command(
+    epilog="Exit statuses: 0 stopped, 1 a part ended by itself or PORT is in use, "
+    "2 wrong usage, 78 a setting is wrong.",
+)
 def dev() -> None:
     """Run a local server, a worker and the web process, all in one.
 
     The server is an embedded Valkey unless REDIS_URL or UPSTASH_REDIS_HOST is set.
     Nothing outlives the command: Ctrl-C stops all of it, a second one at once.
     """
-    with ExitStack() as stack:
-        signals = stack.enter_context(Signals())
-        scratch = tempfile.TemporaryDirectory(prefix="smartworker-dev-")
-        recipe = decide(os.environ, Path(stack.enter_context(scratch)))
-        watchers = start(recipe, signals, stack)
-        while not is_ready(recipe):
-            if stopped(signals, watchers, LOOK_SECONDS):
-                return
-        click.echo(recipe.greeting())
-        while not stopped(signals, watchers, IDLE_SECONDS):
-            pass
-        click.echo("Stopping.")
-
-
-def start(recipe: Recipe, signals: Signals, stack: ExitStack) -> list[Watcher]:
-    """Start all parts; the stack stops them, the ones that others need last."""
-    environment = dict(recipe.environment)
-    backing, main = Group(signals), Group(signals)
-    watchers: list[Watcher] = [main.ended, backing.ended]
-    if recipe.own_server:
-        server = stack.enter_context(EmbeddedServer())
-        environment["REDIS_URL"] = server.url
-        watchers.append(lambda: _server_ended(server))
-    stack.callback(backing.stop, BACKING_PATIENCE)
-    stack.callback(main.stop, PATIENCE)
-    for part in recipe.parts:
-        command = [sys.executable, "-m", *part.command]
-        group = backing if part.backing else main
-        group.start(part.name, command, environment, quiet=part.backing)
-    return watchers
-
-
-def stopped(signals: Signals, watchers: list[Watcher], seconds: float) -> bool:
-    """Wait; true when asked to stop. Raises PartEnded when a part ended by itself."""
-    if signals.wait(seconds):
-        return True
-    for watcher in watchers:
-        if ended := watcher():
-            raise PartEnded(f"The {ended.name} {ended.how}, so the rest was stopped.")
-    return False
-
-
-def is_ready(recipe: Recipe) -> bool:
-    """Whether the worker takes tasks and the web process answers."""
-    return recipe.ready_file.exists() and answers(recipe.port)
-
-
-def answers(port: int) -> bool:
-    """Whether the web process says that it is alive."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=1)
-    try:
-        connection.request("GET", "/livez")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _server_ended(server: EmbeddedServer) -> Ended | None:
-    status = server.status
-    return None if status is None else Ended("embedded server", status)
+    together(partial(decide, os.environ))

@@ -48,7 +48,7 @@ def jobs(app_name: str, offline: bool, workers: int, as_json: bool) -> None:
 def _declared(app_name: str, workers: int) -> list[Row]:
     app = load(app_name)
     now = system_clock.now()
-    return declared(jobs_of(app), app.smartworker, now, workers=workers)
+    return declared(jobs_of(app), app.smartworker, now, workers=workers, app=app)
 
 
 def _asked(app_name: str, workers: int) -> list[Row]:

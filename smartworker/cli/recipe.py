@@ -1,4 +1,4 @@
-"""What `smartworker dev` starts and says, decided before anything runs."""
+"""What is started together and what is said then, decided before anything runs."""
 
 import secrets
 import socket
@@ -20,11 +20,15 @@ class PortTaken(SmartworkerError):
 
 @dataclass(frozen=True)
 class Part:
-    """One process: its name, its module with arguments, and whether others need it."""
+    """One process: its name, its module with arguments, and whether others need it.
+
+    `port`: where it takes connections once it is ready.
+    """
 
     name: str
     command: tuple[str, ...]
     backing: bool = False
+    port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,86 +40,124 @@ class Recipe:
     port: int
     moved_from: int | None
     own_server: bool
-    ready_file: Path
-    trigger: str
-    bearer: str
+    ready_files: tuple[Path, ...]
+    text: str
 
     @property
     def address(self) -> str:
         """Where the web process answers."""
-        return f"http://{HOST}:{self.port}"
+        return address_of(self.port)
 
     def greeting(self) -> str:
-        """The address and the three lines to try."""
-        bearer = f"-H 'Authorization: Bearer {self.bearer}'"
-        lines = [
-            "",
-            f"smartworker answers at {self.address} and Ctrl-C stops it.",
-            "",
-            "Queue the job, as an external cron service does:",
-            f"  curl -X POST {bearer} {self.address}{self.trigger}",
-            "Ask how it goes, with the task_id of that answer:",
-            f"  curl {self.address}/api/task-status/<task_id>",
-            "Is the web process alive?",
-            f"  curl {self.address}/livez",
-            "",
-        ]
-        if self.moved_from:
-            lines.insert(
-                1,
-                f"Port {self.moved_from} is in use, so it is {self.port} this time; "
-                "PORT chooses another.",
-            )
-        return "\n".join(lines)
+        """The address and the lines to try."""
+        moved = (
+            f"Port {self.moved_from} is in use, so it is {self.port} this time; "
+            "PORT chooses another.\n"
+            if self.moved_from
+            else ""
+        )
+        return f"\n{moved}{self.text}\n"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every set-up on this machine needs: a port, a server, a token."""
+
+    settings: Settings
+    environment: dict[str, str]
+    port: int
+    moved_from: int | None
+    own_server: bool
+    bearer: str
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Ground":
+        """Raises SmartworkerError for a setting that is wrong."""
+        settings = Settings.from_environment(environment)
+        asked = settings.port if environment.get("PORT", "").strip() else None
+        port = choose_port(asked)
+        wanted = {
+            "SMARTWORKER_LOG_FORMAT": "console",
+            "CELERY_QUIET": "1",  # the parts share one terminal: no banner
+            **environment,
+            "PORT": str(port),
+        }
+        own_server = settings.redis_url is None
+        if own_server:
+            # Commands cost nothing here, and a mistyped id is told from a waiting task.
+            wanted.setdefault("SMARTWORKER_TRACK_QUEUED", "on")
+        bearer = "<token>"
+        if not settings.cron_tokens:
+            bearer = wanted["SMARTWORKER_CRON_TOKENS"] = secrets.token_urlsafe(32)
+        moved_from = USUAL_PORT if asked is None and port != USUAL_PORT else None
+        return cls(settings, wanted, port, moved_from, own_server, bearer)
+
+    @property
+    def address(self) -> str:
+        """Where the web process will answer."""
+        return address_of(self.port)
+
+    def recipe(
+        self, parts: list[Part], ready_files: tuple[Path, ...], text: str
+    ) -> Recipe:
+        """Everything together."""
+        return Recipe(
+            environment=self.environment,
+            parts=tuple(parts),
+            port=self.port,
+            moved_from=self.moved_from,
+            own_server=self.own_server,
+            ready_files=ready_files,
+            text=text,
+        )
 
 
 def decide(environment: Mapping[str, str], scratch: Path) -> Recipe:
-    """What to start; raises SmartworkerError for a setting that is wrong."""
-    settings = Settings.from_environment(environment)
-    asked = settings.port if environment.get("PORT", "").strip() else None
-    port = choose_port(asked)
+    """What `smartworker dev` starts; raises SmartworkerError for a wrong setting."""
+    ground = Ground.of(environment)
+    wanted = ground.environment
     ready_file = scratch / "worker-ready"
-    wanted = {
-        "SMARTWORKER_LOG_FORMAT": "console",
-        "CELERY_QUIET": "1",  # the parts share one terminal: no banner
-        **environment,
-        "PORT": str(port),
-    }
-    own_server = settings.redis_url is None
-    if own_server:
-        # Commands cost nothing here, and a mistyped id is told from a waiting task.
-        wanted.setdefault("SMARTWORKER_TRACK_QUEUED", "on")
-    bearer = "<token>"
-    if not settings.cron_tokens:
-        bearer = wanted["SMARTWORKER_CRON_TOKENS"] = secrets.token_urlsafe(32)
     parts = [
         cli_part("worker", "-c", "2", "-l", "info", "--ready-file", str(ready_file)),
         cli_part("web", "--host", HOST),
     ]
-    is_swim = any(module.startswith(f"{SWIM}.") for module in settings.tasks)
+    is_swim = any(module.startswith(f"{SWIM}.") for module in ground.settings.tasks)
     if is_swim:
         wanted.setdefault("DATABASE_URL", f"sqlite:///{scratch / 'swim.sqlite3'}")
     if is_swim and "SWIM_FACILITY_URL" not in wanted:
-        facility_port = str(free_port())
-        wanted["SWIM_FACILITY_URL"] = f"http://{HOST}:{facility_port}"
+        port = free_port()
+        wanted["SWIM_FACILITY_URL"] = address_of(port)
         # The lanes are free at any hour, or the example would book at 9 PM alone.
-        command = (f"{SWIM}.facility", "--port", facility_port, "--release", "always")
-        parts.insert(0, Part("swim facility", command, backing=True))
-    return Recipe(
-        environment=wanted,
-        parts=tuple(parts),
-        port=port,
-        moved_from=USUAL_PORT if asked is None and port != USUAL_PORT else None,
-        own_server=own_server,
-        ready_file=ready_file,
-        trigger="/api/cron_schedule_swim_lanes" if is_swim else "/api/cron/<job>",
-        bearer=bearer,
+        command = (f"{SWIM}.facility", "--port", str(port), "--release", "always")
+        parts.insert(0, Part("swim facility", command, backing=True, port=port))
+    trigger = "/api/cron_schedule_swim_lanes" if is_swim else "/api/cron/<job>"
+    return ground.recipe(parts, (ready_file,), dev_text(ground, trigger))
+
+
+def dev_text(ground: Ground, trigger: str) -> str:
+    """The three lines to try."""
+    bearer = f"-H 'Authorization: Bearer {ground.bearer}'"
+    lines = (
+        f"smartworker answers at {ground.address} and Ctrl-C stops it.",
+        "",
+        "Queue the job, as an external cron service does:",
+        f"  curl -X POST {bearer} {ground.address}{trigger}",
+        "Ask how it goes, with the task_id of that answer:",
+        f"  curl {ground.address}/api/task-status/<task_id>",
+        "Is the web process alive?",
+        f"  curl {ground.address}/livez",
     )
+    return "\n".join(lines)
 
 
 def cli_part(name: str, *options: str) -> Part:
     """One of our own commands as a process."""
     return Part(name, ("smartworker.cli.main", name, *options))
+
+
+def address_of(port: int) -> str:
+    """The address of a part on this machine."""
+    return f"http://{HOST}:{port}"
 
 
 def choose_port(asked: int | None) -> int:

@@ -8,7 +8,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from smartworker.cron.registry import Jobs
 from smartworker.settings import Settings
-from smartworker.worker import history, journal
+from smartworker.worker import audience, history, journal, panel
 from smartworker.worker.bootstep import OPTIONS, Pacemaker
 from smartworker.worker.configuration import SCHEMES, complete
 from smartworker.worker.declared import jobs_of
@@ -57,4 +57,6 @@ def setup(
     app.user_options["worker"].update(OPTIONS)
     journal.connect()
     history.connect()
+    panel.connect()
+    audience.connect()
     return app

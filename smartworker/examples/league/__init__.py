@@ -1,0 +1,1 @@
+"""Makes the season's schedule of a league: who plays whom, when and where."""

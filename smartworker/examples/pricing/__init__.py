@@ -1,0 +1,1 @@
+"""Discount pricing: the closer its expiry date, the cheaper a batch."""
