@@ -37,6 +37,7 @@ DAY = datetime(2026, 11, 21, 5, tzinfo=UTC)
 TOKEN = "t" * 40
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 STOP_SECONDS = 10
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 KEPT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
 
 
@@ -49,6 +50,21 @@ class Cost:
     per_trigger: int
     per_task: int
     jobs_a_month: int
+
+    @property
+    def figures(self) -> str:
+        """The row's figures as they stand in the README."""
+        return (
+            f"| {self.idle_day:,} | {self.per_trigger:,} | {self.per_task:,} "
+            f"| {self.jobs_a_month:,} |"
+        )
+
+    def is_in_the_readme(self) -> bool:
+        """Whether the main README says the same of this application."""
+        link = f"(smartworker/examples/{self.application}/README.md)"
+        lines = README.splitlines()
+        rows = [line for line in lines if line.startswith("| [") and link in line]
+        return [line.endswith(self.figures) for line in rows] == [True]
 
     @classmethod
     def planned(

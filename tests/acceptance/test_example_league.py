@@ -247,6 +247,7 @@ def test_what_it_costs(league: Example) -> None:
     """A trigger of a job that must not overlap, a task, an idle day, and its jobs."""
     row = cost(league)
     assert row == Cost("league", 402, 4, 4, 56)
+    assert row.is_in_the_readme()
 
 
 def test_looking_at_what_is_over_is_free(league: Example) -> None:

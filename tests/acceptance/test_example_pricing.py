@@ -21,7 +21,7 @@ from smartworker.examples.pricing.database import (
 from smartworker.examples.pricing.days import today_at
 from smartworker.examples.pricing.discount import days_between, offer
 from smartworker.settings import Settings
-from tests.examples import BEARER, Example, running
+from tests.examples import BEARER, DAY, Cost, Example, running
 from tests.processes import wait_until
 
 ADMIN = "/api/v1/admin/discounts"
@@ -172,7 +172,9 @@ def spent(pricing: Example, path: str, **headers: str) -> dict[str, int]:
 
 def test_what_it_costs(pricing: Example, url: str) -> None:
     """The server counts what the row of the table says."""
-    _, _, trigger, task, _ = row(Settings(database_url=url), system_clock.now())
+    found = Cost(*row(Settings(database_url=url), DAY))
+    assert found.is_in_the_readme()
+    trigger, task = found.per_trigger, found.per_task
     clean_up = "/api/cron/cleanup-expired-discounts"
     # The first ones ask who is paused, and take the lease of the message.
     for each in (TRIGGER, clean_up):

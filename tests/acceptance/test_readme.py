@@ -140,7 +140,6 @@ def test_the_deployed_processes_work_together(tmp_path, redis_url):
         "REDIS_URL": redis_url,
         "PORT": str(free_port()),
         "SMARTWORKER_CRON_TOKENS": token,
-        "SWIM_FACILITY_URL": "http://127.0.0.1:1",
     }
     procfile = (ROOT / "Procfile").read_text().splitlines()
     commands = [line.partition(": ")[2] for line in procfile]

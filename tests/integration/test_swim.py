@@ -1,10 +1,9 @@
 """The swim task against the real facility server, over HTTP."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, date, datetime, time
+from contextlib import closing, contextmanager
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,18 @@ from celery import Celery
 from celery.contrib.testing.worker import start_worker
 
 from smartworker.clock import SystemClock, system_clock
-from smartworker.examples.swim.auto_book import book_all, next_day
+from smartworker.examples.swim.auto_book import book_all
 from smartworker.examples.swim.booking import Member, Preference
 from smartworker.examples.swim.client import Facility, FacilityError, SlotFull
 from smartworker.examples.swim.database import SEEDS, Database
-from smartworker.examples.swim.facility import Moods, Server, main
+from smartworker.examples.swim.facility import Server, main
 from smartworker.examples.swim.lanes import Lanes, Refusal, Rules
+from smartworker.examples.swim.moods import Moods
+from smartworker.examples.swim.release import next_day
 from smartworker.examples.swim.tasks import auto_book
+from smartworker.testing import ManualClock
+from tests.swim import ACCOUNTS, serving
 
-ACCOUNTS = {member.name: member.password for member in SEEDS}
-CALM = Moods(0, 1)
 SUNDAY = date(2026, 11, 22)
 ALICE = SEEDS[0]
 
@@ -38,23 +39,7 @@ class _Stopped(SystemClock):
         return self._now
 
 
-BEFORE = _Stopped(datetime(2026, 11, 22, 1, 59, 59, tzinfo=UTC))
 AFTER = _Stopped(datetime(2026, 11, 22, 2, tzinfo=UTC))
-
-
-@contextmanager
-def serving(
-    rules: Rules, moods: Moods = CALM, clock: SystemClock = system_clock
-) -> Iterator[Server]:
-    """A facility that answers in a thread."""
-    with Server(("127.0.0.1", 0), Lanes(ACCOUNTS, rules), moods, clock) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture
@@ -91,8 +76,14 @@ def _raising(error: Exception) -> Callable[..., Any]:
     return fail
 
 
-def _impatient(address: str) -> Facility:
-    return Facility(address, timeout=0.2, sleep=lambda _seconds: None)
+@contextmanager
+def _visiting(
+    address: str, patience: float = 5, timeout: float = 5
+) -> Iterator[Facility]:
+    """A client that gives up after some seconds, and closes its connection."""
+    until = system_clock.monotonic() + patience
+    with closing(Facility(address, deadline=until, timeout=timeout)) as facility:
+        yield facility
 
 
 def test_the_task_books_for_every_member(
@@ -160,8 +151,7 @@ def test_a_moody_facility_books_each_member_once(
     database: Database, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One request in three is slow or fails, some after the work was done."""
-    monkeypatch.setattr("smartworker.examples.swim.client.FIRST_PAUSE_SECONDS", 0)
-    monkeypatch.setattr("smartworker.examples.swim.client.ATTEMPTS", 20)
+    monkeypatch.setattr("smartworker.examples.swim.retrying.FIRST_PAUSE_SECONDS", 0)
     moods = Moods(0.33, seed, slow_seconds=0)
     with serving(Rules(release=None), moods, AFTER) as server:
         result = book_all(database, server.url, SUNDAY, _quietly)
@@ -169,30 +159,30 @@ def test_a_moody_facility_books_each_member_once(
         assert len(server.lanes.bookings(SUNDAY)) == 2
 
 
-def test_slots_come_at_nine_and_not_before(database: Database) -> None:
-    """A call one second early fails for the member, with the time to come back."""
-    with serving(Rules(release=time(21)), clock=BEFORE) as server:
-        early = book_all(database, server.url, SUNDAY, _quietly)
+def test_a_release_that_is_far_ahead_is_not_waited_for(database: Database) -> None:
+    """An hour early each member gets the time to come back, and nobody waits."""
+    noon = _Stopped(datetime(2026, 11, 21, 17, tzinfo=UTC))
+    with serving(Rules(release=time(21)), clock=noon) as server:
+        early = book_all(database, server.url, SUNDAY, _quietly, clock=noon)
     assert early["status"] == "SUCCESS"
     assert early["summary"] == {"total_processed": 2, "successful": 0, "failed": 2}
     assert "2026-11-21T21:00:00-05:00" in early["results"][0]["reason"]
     with serving(Rules(release=time(21)), clock=AFTER) as server:
-        late = book_all(database, server.url, SUNDAY, _quietly)
+        late = book_all(database, server.url, SUNDAY, _quietly, clock=AFTER)
     assert late["summary"]["successful"] == 2
 
 
 def test_a_full_lane_sends_a_member_to_the_next_wish(database: Database) -> None:
     """A slot that fills between the list and the booking is no end."""
     with serving(Rules(release=None, capacity=1), clock=AFTER) as server:
-        rival = Facility(server.url)
-        rival.log_in("ben", ACCOUNTS["ben"])
-        seen = rival.slots(SUNDAY)
-        wanted = next(slot for slot in seen if slot.id == "main-4-06:00")
-        rival.book(wanted, SUNDAY, "rival")
-        late = Facility(server.url)
-        late.log_in("alice", ACCOUNTS["alice"])
-        with pytest.raises(SlotFull):
-            late.book(wanted, SUNDAY, "late")
+        with _visiting(server.url) as rival, _visiting(server.url) as late:
+            rival.log_in("ben", ACCOUNTS["ben"])
+            seen = rival.slots(SUNDAY)
+            wanted = next(slot for slot in seen if slot.id == "main-4-06:00")
+            rival.book(wanted, SUNDAY, "rival")
+            late.log_in("alice", ACCOUNTS["alice"])
+            with pytest.raises(SlotFull):
+                late.book(wanted, SUNDAY, "late")
         result = book_all(database, server.url, SUNDAY, _quietly)
     assert result["results"][0]["slot"].endswith("07:00")
 
@@ -235,23 +225,50 @@ def test_without_an_address_the_task_says_which_variable(
 
 
 def test_a_facility_that_is_away_is_a_reason() -> None:
-    """After some attempts the client gives up with a sentence."""
+    """When its time is over the client gives up with a sentence."""
     with serving(Rules()) as server:
         address = server.url
-    with pytest.raises(FacilityError, match="failed 5 times"):
-        _impatient(address).log_in("alice", "x")
+    with (
+        _visiting(address, patience=0.3) as client,
+        pytest.raises(FacilityError, match=r"failed \d times.*Refused"),
+    ):
+        client.log_in("alice", "x")
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        pytest.param("12:00:00", "12:00:10", id="noon"),
+        pytest.param("20:55:00", "21:02:00", id="evening"),
+        pytest.param("21:10:00", "21:12:00", id="late"),
+    ],
+)
+def test_a_facility_that_is_away_is_waited_for_in_the_evening(
+    database: Database, begin: str, end: str
+) -> None:
+    """Until two minutes after the release; at another hour for ten seconds."""
+    with serving(Rules()) as server:
+        address = server.url
+    first, last = (
+        datetime.fromisoformat(f"2026-11-21T{each}-05:00") for each in (begin, end)
+    )
+    clock = ManualClock(first)
+    result = book_all(database, address, SUNDAY, _quietly, clock=clock)
+    assert result["summary"]["failed"] == 2
+    assert "Refused" in result["results"][0]["reason"]
+    assert last - timedelta(seconds=6) <= clock.now() < last
 
 
 def test_a_silent_facility_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that never answers costs the timeout, not the task."""
-    monkeypatch.setattr("smartworker.examples.swim.client.ATTEMPTS", 2)
-    moods = Moods(1, 1, slow_seconds=0.3)
+    moods = Moods(1, 1, slow_seconds=0.5)
     monkeypatch.setattr(moods, "next", lambda: "slow")
     with (
         serving(Rules(), moods) as server,
-        pytest.raises(FacilityError, match="failed 2 times"),
+        _visiting(server.url, patience=0.3, timeout=0.1) as client,
+        pytest.raises(FacilityError, match=r"failed \d times.*timed out"),
     ):
-        _impatient(server.url).log_in("alice", ACCOUNTS["alice"])
+        client.log_in("alice", ACCOUNTS["alice"])
 
 
 @pytest.mark.parametrize("address", ["", "ftp://x", "http://", "facility"])

@@ -8,12 +8,13 @@ from threading import Event
 import pytest
 
 from smartworker.cron.registry import Jobs
-from smartworker.errors import SettingsError
-from smartworker.examples.swim.auto_book import Outcome, next_day, summary
+from smartworker.cron.slots import slot_of
+from smartworker.examples.swim.auto_book import Outcome, summary
 from smartworker.examples.swim.booking import Preference, Slot, best, choices
 from smartworker.examples.swim.database import SEEDS, Booking, Database
 from smartworker.examples.swim.jobs import declare
 from smartworker.examples.swim.lanes import Lanes, Refusal, Rules
+from smartworker.examples.swim.release import next_day, usual_release
 
 SATURDAY = date(2026, 11, 21)
 SUNDAY = date(2026, 11, 22)
@@ -111,13 +112,6 @@ def test_a_member_has_one_booking_a_date(tmp_path: Path) -> None:
     rows.close()
 
 
-def test_another_database_is_refused_without_its_password() -> None:
-    """The sentence names the variable and shows the scheme alone."""
-    with pytest.raises(SettingsError, match="DATABASE_URL") as caught:
-        Database.from_url("postgresql://user:secret@host/db")
-    assert "secret" not in str(caught.value)
-
-
 @pytest.mark.parametrize("day", [date(2026, 3, 8), date(2026, 11, 1), SUNDAY])
 def test_slots_are_released_at_nine_in_eastern_time(day: date) -> None:
     """Nine by the wall clock, on the days around a DST change too."""
@@ -165,3 +159,22 @@ def test_the_example_declares_its_job() -> None:
     jobs = Jobs()
     declare(jobs)
     assert jobs.get("schedule-swim-lanes").task == "swim.auto_book"
+
+
+@pytest.mark.parametrize("day", [date(2026, 3, 7), date(2026, 3, 8), date(2026, 11, 1)])
+@pytest.mark.parametrize("minutes", [0, 2, 5, 6, 14])
+def test_a_call_at_nine_counts_for_this_evening(day: date, minutes: int) -> None:
+    """The slot is at 20:55 by the wall clock; its grace reaches beyond the release."""
+    jobs = Jobs()
+    declare(jobs)
+    job = jobs.get("schedule-swim-lanes")
+    release = usual_release(day + timedelta(days=1))
+    due = release - timedelta(minutes=5)
+    slot = slot_of(job, due + timedelta(minutes=minutes))
+    assert slot is not None
+    assert slot.scheduled
+    assert slot.time == due
+    late = slot_of(job, release + timedelta(minutes=11))
+    assert late is not None
+    assert not late.scheduled
+    assert job.limit == timedelta(minutes=30)

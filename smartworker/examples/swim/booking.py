@@ -60,6 +60,21 @@ def choices(
                 yield slot
 
 
+def first_wish(
+    preferences: Sequence[Preference], slots: Iterable[Slot], day: date, turn: int
+) -> Slot | None:
+    """What to ask for first, before anybody knows what is free.
+
+    Members who take any lane are spread over the lanes by their `turn`.
+    """
+    offered = sorted(slots, key=lambda slot: slot.lane)
+    for preference in preferences:
+        fitting = [slot for slot in offered if preference.fits(slot, day)]
+        if fitting:
+            return fitting[turn % len(fitting)]
+    return None
+
+
 def best(
     preferences: Sequence[Preference], slots: Iterable[Slot], day: date
 ) -> Slot | None:

@@ -1,14 +1,14 @@
 """The facility's books: accounts, slots, capacity, release. No HTTP in here."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, time, timedelta
 from secrets import token_urlsafe
 from typing import Any
 
-from smartworker.examples.swim.auto_book import EASTERN
 from smartworker.examples.swim.booking import Slot
+from smartworker.examples.swim.release import EASTERN
 
 DAYS_OFFERED = 14
 POOLS = {"Main": 6, "Warm-up": 3}
@@ -28,13 +28,16 @@ class Refusal(Exception):
 class Rules:
     """When slots are released on the day before, and how many fit on one lane."""
 
-    release: time | None = time(21)
+    #: A moment instead of a time of day releases all dates at once; None is always.
+    release: time | datetime | None = time(21)
     capacity: int = 2
+    #: Whether the first log-in of an unknown user makes an account.
+    registers: bool = False
 
     def released_at(self, day: date) -> datetime | None:
         """When this date's slots are released; None means always."""
-        if self.release is None:
-            return None
+        if self.release is None or isinstance(self.release, datetime):
+            return self.release
         before = day - timedelta(days=1)
         moment: datetime = EASTERN.localize(datetime.combine(before, self.release))
         return moment
@@ -53,7 +56,11 @@ class Lanes:
 
     def log_in(self, user: str, password: str) -> dict[str, Any]:
         """A new token for this user."""
-        if self._accounts.get(user) != password:
+        with self._lock:
+            if self._rules.registers:
+                self._accounts.setdefault(user, password)
+            known = self._accounts.get(user)
+        if known != password:
             raise Refusal(401, "login", "User or password is wrong.")
         token = token_urlsafe(16)
         with self._lock:
@@ -67,6 +74,21 @@ class Lanes:
         if user is None:
             raise Refusal(401, "login", "Log in first.")
         return user
+
+    def log_out_all(self) -> None:
+        """Forget all tokens, as after a restart."""
+        with self._lock:
+            self._sessions.clear()
+
+    def timetable(self, day: date, now: datetime) -> dict[str, Any]:
+        """All slots of a date as if nobody had booked, and when they are released."""
+        self._check_offered(day, now)
+        released_at = self._rules.released_at(day)
+        return {
+            "released": released_at is None or now >= released_at,
+            "released_at": released_at and released_at.isoformat(),
+            "slots": [asdict(slot) for slot in self._all(lambda _id: 0)],
+        }
 
     def slots(self, day: date, now: datetime) -> dict[str, Any]:
         """All slots of a released date."""
@@ -103,10 +125,18 @@ class Lanes:
                 if taken == day
             ]
 
-    def _check_release(self, day: date, now: datetime) -> None:
+    def of_user(self, user: str, day: date) -> dict[str, Any]:
+        """The slots that this user has on this date."""
+        mine = [slot_id for name, slot_id in self.bookings(day) if name == user]
+        return {"bookings": mine}
+
+    def _check_offered(self, day: date, now: datetime) -> None:
         today = now.astimezone(EASTERN).date()
         if not today <= day <= today + timedelta(days=DAYS_OFFERED):
             raise Refusal(404, "date", "This date is not offered.")
+
+    def _check_release(self, day: date, now: datetime) -> None:
+        self._check_offered(day, now)
         released_at = self._rules.released_at(day)
         if released_at and now < released_at:
             raise Refusal(
@@ -116,13 +146,13 @@ class Lanes:
             )
 
     def _slots(self, day: date) -> list[Slot]:
+        return self._all(lambda slot_id: len(self._taken.get((day, slot_id), ())))
+
+    def _all(self, taken: Callable[[str], int]) -> list[Slot]:
         return [
-            Slot(slot_id, pool, lane, start, self._free(day, slot_id))
+            Slot(slot_id, pool, lane, start, self._rules.capacity - taken(slot_id))
             for pool, count in POOLS.items()
             for lane in range(1, count + 1)
             for start in TIMES
             for slot_id in (f"{pool}-{lane}-{start}".lower(),)
         ]
-
-    def _free(self, day: date, slot_id: str) -> int:
-        return self._rules.capacity - len(self._taken.get((day, slot_id), ()))

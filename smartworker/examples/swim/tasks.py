@@ -9,13 +9,14 @@ from celery import shared_task
 from smartworker import progress
 from smartworker.clock import system_clock
 from smartworker.errors import SettingsError
-from smartworker.examples.swim.auto_book import book_all, next_day
+from smartworker.examples.swim.auto_book import book_all
 from smartworker.examples.swim.database import Database
+from smartworker.examples.swim.release import next_day
 
 
-@shared_task(name="swim.auto_book")  # type: ignore[untyped-decorator]
-def auto_book(day: str | None = None) -> dict[str, Any]:
-    """Book a lane for every member, for tomorrow unless a date is given."""
+@shared_task(name="swim.auto_book", time_limit=1800, soft_time_limit=1500)  # type: ignore[untyped-decorator]
+def auto_book(day: str | None = None, member: str | None = None) -> dict[str, Any]:
+    """Book a lane for every member or for one, for tomorrow unless a date is given."""
     facility_url = os.environ.get("SWIM_FACILITY_URL", "").strip()
     if not facility_url:
         raise SettingsError(
@@ -27,4 +28,5 @@ def auto_book(day: str | None = None) -> dict[str, Any]:
         facility_url,
         date.fromisoformat(day) if day else next_day(system_clock.now()),
         progress,
+        only=member,
     )
