@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from smartworker.worker.progress import progress
     from smartworker.worker.publish import publish_once
     from smartworker.worker.setup import setup
+    from smartworker.worker.task import Task
 
 __all__ = [
     "Jobs",
     "Settings",
     "SettingsError",
     "SmartworkerError",
+    "Task",
     "progress",
     "publish_once",
     "setup",
@@ -29,6 +31,7 @@ _HOMES = {
     "progress": "smartworker.worker.progress",
     "publish_once": "smartworker.worker.publish",
     "setup": "smartworker.worker.setup",
+    "Task": "smartworker.worker.task",
 }
 
 

@@ -157,17 +157,21 @@ def run_commands(
     looks: int = 0,
     history: bool = True,
     hourly: bool = False,
+    started: bool = False,
+    stored: bool = True,
 ) -> dict[str, tuple[str, ...]]:
-    """What one run of a cron job with a stored result costs, by what it is for.
+    """What one run of a cron job costs, by what it is for.
 
     `overlap`: its runs must not overlap; `looks` by workers that have not run it;
     `history` is kept in Redis; `hourly`: it comes more often than the server's clock
-    is asked. At most this: runs that follow each other closely share the hold.
+    is asked; `started`: its state is told when it begins; `stored`: its result is
+    kept. At most this: runs that follow each other closely share the hold.
     """
     clock = () if hourly else ("TIME",)
+    states = ("SET",) * (stored * (1 + started))
     costs = {
         "trigger": TRIGGER_COMMANDS,
-        "run": TASK_COMMANDS[1:],
+        "run": (*TASK_COMMANDS[1:3], *states),
         "hold": (*HOLD_COMMANDS, *clock),
         "history": HISTORY_COMMANDS if history else (),
         "overlap": OVERLAP_COMMANDS if overlap else (),

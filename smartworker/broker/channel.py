@@ -12,7 +12,7 @@ from kombu.utils.json import dumps
 from smartworker.broker import envelope
 from smartworker.broker.batch import PublishBatch
 from smartworker.broker.bindings import Bindings
-from smartworker.broker.courier import Keep, Source
+from smartworker.broker.courier import Keep, Source, urgency
 from smartworker.broker.envelope import Unreadable
 from smartworker.broker.qos import QoS
 from smartworker.broker.returns import dead
@@ -71,18 +71,19 @@ class Channel(stock.Channel):
     def sources(self) -> list[Source]:
         """The queue keys to take from, the most urgent first."""
         queues = self._queue_cycle.consume(len(self.active_queues))
-        return [
-            Source(
-                self.key_for(queue, step),
-                queue,
-                step,
-                not self._receivers[queue][1],
-                self,
-            )
+        found = [
+            self._source(queue, step, self._receivers[queue][1])
             for step in self.priority_steps
             for queue in queues
             if queue in self._receivers
         ]
+        # Stable: queues of one priority stay in the order of kombu's cycle.
+        return sorted(found, key=urgency)
+
+    def _source(self, queue: str, step: int, no_ack: bool) -> Source:
+        priority = self.connection.queue_priorities.get(queue, 0)
+        key = self.key_for(queue, step)
+        return Source(key, queue, step, not no_ack, self, priority)
 
     def fanout_topics(self) -> list[str]:
         """The topics of broadcasts this channel listens to: remote control."""
@@ -210,8 +211,7 @@ class Channel(stock.Channel):
         """One message if there is one, else None; at most 1 command per step."""
         got: list[Any] = []
         for step in self.priority_steps:
-            key = self.key_for(queue, step)
-            source = Source(key, queue, step, not no_ack, self)
+            source = self._source(queue, step, no_ack)
             delivery = self.connection.cycle.courier.take_one(source)
             if delivery is not None:
                 outer = self._receivers.get(queue)

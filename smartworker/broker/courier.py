@@ -40,7 +40,8 @@ class Consumer(Protocol):
 class Source:
     """One queue key that one consumer reads: a priority step of a queue.
 
-    A lower step is more urgent; `keep` if the consumer acknowledges.
+    A higher priority and then a lower step is more urgent; `keep` if the consumer
+    acknowledges.
     """
 
     queue_key: str
@@ -48,6 +49,12 @@ class Source:
     step: int
     keep: bool
     consumer: Consumer
+    priority: int = 0
+
+
+def urgency(source: Source) -> tuple[int, int]:
+    """What sources are sorted by: the queue's priority, then the message's."""
+    return -source.priority, source.step
 
 
 class Courier:
@@ -216,7 +223,7 @@ class Courier:
         for consumer, sources in _by_consumer(self._sources()):
             room = consumer.room()
             left = MOST_AT_ONCE if room is None else room
-            for _, group in itertools.groupby(sources, key=lambda source: source.step):
+            for _, group in itertools.groupby(sources, key=urgency):
                 by_key = {source.queue_key: source for source in group}
                 wishes = self.bells.wishes(list(by_key), left)
                 chosen += [by_key[key] for key in wishes]

@@ -41,6 +41,11 @@ class Transport(stock.Transport):
         """How often a message may be delivered before it is a dead letter."""
         return int(self.client.transport_options.get("max_deliveries", 5))
 
+    @property
+    def queue_priorities(self) -> dict[str, int]:
+        """Queues that are emptied before those with a lower number; 0 if not named."""
+        return self.client.transport_options.get("queue_priorities") or {}
+
     def pool_for(self, channel: Any) -> Any:
         """The connection pool of all channels, made at first use."""
         if self._pool is None:

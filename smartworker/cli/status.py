@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from smartworker.cli.shown import plain
 from smartworker.durations import format_duration
 from smartworker.errors import SmartworkerError
 from smartworker.settings import Settings
@@ -75,7 +76,12 @@ def panel(answer: dict[str, Any], zone: tzinfo) -> Panel:
     rows = Table.grid(padding=(0, 2))
     for name, value in facts(answer, zone):
         rows.add_row(Text(name, style="bold"), Text(value))
-    body = Group(rows, costs(answer["commands"], answer["billed"]))
+    done = answer.get("tasks")
+    body = Group(
+        rows,
+        *([tasks(done)] if done else []),
+        costs(answer["commands"], answer["billed"]),
+    )
     return Panel(body, title=Text(answer["worker"]), expand=False)
 
 
@@ -104,6 +110,22 @@ def trouble(found: dict[str, Any] | None, zone: tzinfo) -> list[tuple[str, str]]
         ("since", shown_time(found["since"], zone)),
         ("next try", shown_time(found["next_try"], zone)),
     ]
+
+
+def tasks(found: dict[str, dict[str, Any]]) -> Table:
+    """What became of each kind of task since the start."""
+    table = Table(title="Tasks", title_justify="left")
+    table.add_column("task", overflow="fold")
+    for name in ("done", "failed", "tried again", "seconds each", "longest"):
+        table.add_column(name, justify="right")
+    for name, row in found.items():
+        runs = row["succeeded"] + row["failed"] + row["retried"]
+        counts = (row["succeeded"], row["failed"], row["retried"])
+        times = (row["seconds"] / runs, row["longest"])
+        table.add_row(
+            plain(name), *map(str, counts), *(f"{seconds:.3g}" for seconds in times)
+        )
+    return table
 
 
 def costs(commands: dict[str, dict[str, int]], billed: int) -> Table:

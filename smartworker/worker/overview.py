@@ -61,10 +61,20 @@ class Row:
 
 
 def declared(
-    jobs: Jobs, settings: Settings, now: datetime, *, workers: int = 1
+    jobs: Jobs,
+    settings: Settings,
+    now: datetime,
+    *,
+    workers: int = 1,
+    app: Any = None,
 ) -> list[Row]:
-    """All jobs as they are declared; asks nobody."""
-    return [_row(job, settings, now, workers, Facts(), asked=False) for job in jobs]
+    """All jobs as they are declared; asks nobody.
+
+    With the app the cost of a run takes into account which states its task stores.
+    """
+    return [
+        _row(job, settings, now, workers, Facts(), app=app, asked=False) for job in jobs
+    ]
 
 
 def overview(
@@ -77,7 +87,8 @@ def overview(
     """
     facts = _facts(link, jobs, settings, now)
     return [
-        _row(job, settings, now, workers, facts[job.name], asked=True) for job in jobs
+        _row(job, settings, now, workers, facts[job.name], app=link.app, asked=True)
+        for job in jobs
     ]
 
 
@@ -125,6 +136,7 @@ def _row(
     workers: int,
     facts: Facts,
     *,
+    app: Any,
     asked: bool,
 ) -> Row:
     runs = job.schedule.a_month(now) if job.schedule else None
@@ -133,6 +145,7 @@ def _row(
         looks=(workers - 1) * len({job.grace, job.patience}) if job.schedule else 0,
         history=settings.database_url is None or bool(why_not_database(settings)),
         hourly=runs is not None and runs > _HOURS_OF_A_MONTH,
+        **_states(app, job.task),
     )
     each = sum(map(len, costs.values()))
     return Row(
@@ -144,6 +157,19 @@ def _row(
         run_commands=each,
         month_commands=None if runs is None else each * runs,
     )
+
+
+def _states(app: Any, name: str) -> dict[str, bool]:
+    """Which states of a task are stored, as far as it is known here."""
+    if app is None:
+        return {}
+    task = app.tasks.get(name)
+    started, ignored = (
+        (task.track_started, task.ignore_result)
+        if task
+        else (app.conf.task_track_started, app.conf.task_ignore_result)
+    )
+    return {"started": bool(started), "stored": not ignored}
 
 
 def _run(last: RunRecord) -> dict[str, Any]:

@@ -3,12 +3,16 @@
 from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from billiard.exceptions import Terminated
+from celery.exceptions import Ignore, Reject
 from celery.utils.dispatch import Signal
 from celery.worker.request import Request as CeleryRequest
 
 from smartworker.broker.channel import Channel
+from smartworker.clock import system_clock
 from smartworker.cron.runs import run_of
 from smartworker.errors import SmartworkerError
+from smartworker.worker.figures import Outcome, figures
 
 #: A run of a job has left the pool for good, or never comes there; sent in the worker's
 #: main process, with `request` and whether that was its end (`final`) or another try,
@@ -29,6 +33,8 @@ class Request(CeleryRequest):
     #: Whether the task will run again: it asked to, or its message goes back.
     _goes_on = False
     _has_left = False
+    #: When it began, by the monotonic clock; None before that, and once it is counted.
+    _began: float | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Celery makes a class for each task, which takes the outcome for a tuple.
@@ -43,6 +49,8 @@ class Request(CeleryRequest):
             if isinstance(outcome, ExceptionInfo):
                 return self.on_failure(outcome)
             answer = on_success(self, outcome, **options)
+            # A failure of the solo pool comes this way, too, and is counted by then.
+            self._count("succeeded")
             self.leave()
             return answer
 
@@ -50,6 +58,7 @@ class Request(CeleryRequest):
 
     def on_accepted(self, pid: int, time_accepted: float) -> Any:
         """The task runs: from here on its message stays with this worker."""
+        self._began = system_clock.monotonic()
         channel = self.message.channel
         if isinstance(channel, Channel):
             channel.accept(self.message.delivery_tag)
@@ -65,6 +74,9 @@ class Request(CeleryRequest):
         try:
             return super().on_failure(exc_info, *args, **kwargs)
         finally:
+            if isinstance(error, Ignore | Reject | Terminated):
+                self._began = None
+            self._count("retried" if self._goes_on else "failed")
             self.leave()
 
     def on_retry(self, exc_info: Any) -> Any:
@@ -78,12 +90,19 @@ class Request(CeleryRequest):
             return super().on_timeout(soft, timeout)
         finally:
             if not soft:
+                self._count("failed")
                 self.leave()
 
     def reject(self, requeue: bool = False) -> Any:
         """What goes back to its queue runs again."""
         self._goes_on |= requeue and not self.acknowledged
         return super().reject(requeue)
+
+    def _count(self, outcome: Outcome) -> None:
+        """Count a run, once."""
+        began, self._began = self._began, None
+        if began is not None:
+            figures.note(self.name, outcome, system_clock.monotonic() - began)
 
     def leave(self) -> None:
         """Tell, once, that this run has ended or goes on elsewhere."""

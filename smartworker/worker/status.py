@@ -7,11 +7,12 @@ from celery.worker.control import inspect_command
 
 from smartworker.clock import system_clock
 from smartworker.store.meter import ledger
+from smartworker.worker.figures import figures
 
 
 @inspect_command(name="smart_status")
 def smart_status(state: Any, **_: Any) -> dict[str, Any]:
-    """Window, interval, polls, doorbell, and commands by cause."""
+    """Window, interval, polls, doorbell, tasks, and commands by cause."""
     return details(state.consumer)
 
 
@@ -43,6 +44,7 @@ def details(consumer: Any) -> dict[str, Any]:
         "trouble": _trouble(step.poller.outage),
         "lease_seconds": step.poller.custody.lease.length,
         "held": len(step.poller.held()),
+        "tasks": figures.as_json(),
         "commands": ledger.by_cause(),
         "billed": ledger.billed(),
     }

@@ -39,9 +39,11 @@ class Rig:
         prefetch: int = 0,
         seed: int = 1,
         clock: ManualClock | None = None,
+        priorities: dict[str, int] | None = None,
         **settings: Any,
     ) -> None:
         app = Celery("rig", set_as_current=False)
+        app.conf.broker_transport_options = {"queue_priorities": priorities}
         smartworker.setup(app, Settings(redis_url=url, **settings))
         self.connection = app.connection_for_read()
         self.clock = clock or ManualClock()
@@ -393,6 +395,73 @@ def test_the_urgent_come_first_in_a_backlog(rig: RigOf, observer: Observer) -> N
     one = rig(interval=1800.0)
     one.until(8)
     assert one.bodies == expected
+
+
+def work_off(one: Rig, count: int) -> None:
+    """Acknowledge so many messages, one after the other."""
+    for number in range(count):
+        one.until(number + 1)
+        one.got[number].ack()
+
+
+PRIORITIES = {"bookings": 7, "email": 5, "letters": 5, "upkeep": 1, "never": -1}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_queues_are_emptied_by_their_priority(
+    rig: RigOf, observer: Observer, seed: int
+) -> None:
+    """Strictly, the higher number first; equals share; no command more for it."""
+    queues = random.Random(seed).sample([*PRIORITIES, QUEUE], 6)
+    for queue in queues:
+        observer.push(*(raw([queue, number]) for number in range(20)), queue=queue)
+    observer.reset()
+    one = rig(
+        tuple(queues), interval=1800.0, prefetch=1, priorities=PRIORITIES, seed=seed
+    )
+    work_off(one, 120)
+    order = [queue for queue, _ in one.bodies]
+    assert order[:20] == ["bookings"] * 20
+    # Taken in turns: neither is more than two ahead of the other.
+    for end in range(21, 60):
+        equals = Counter(order[20:end])
+        assert abs(equals["email"] - equals["letters"]) <= 2
+    assert order[60:] == ["upkeep"] * 20 + [QUEUE] * 20 + ["never"] * 20
+    for queue in queues:
+        assert [n for name, n in one.bodies if name == queue] == list(range(20))
+    # Each step of each queue is found empty once, as without priorities.
+    assert observer.billed()["lmove"] <= 120 + len(STEPS) * len(queues)
+
+
+def test_a_late_message_of_an_urgent_queue_overtakes(
+    rig: RigOf, observer: Observer
+) -> None:
+    """What was taken before it rang runs first, and nothing else."""
+    one = rig(("upkeep", "bookings"), prefetch=2, priorities=PRIORITIES)
+    for number in range(5):
+        observer.push(raw(["upkeep", number]), queue="upkeep")
+    one.until(2)
+    observer.push(raw(["bookings", 0]), queue="bookings")
+    one.settle()
+    work_off(one, 6)
+    assert [queue for queue, _ in one.bodies] == [
+        "upkeep",
+        "upkeep",
+        "bookings",
+        *(["upkeep"] * 3),
+    ]
+
+
+def test_a_queue_s_priority_comes_before_a_message_s(
+    rig: RigOf, observer: Observer
+) -> None:
+    """The least urgent step of the urgent queue is taken ahead of any other queue."""
+    observer.push(raw("other"), queue="upkeep")
+    observer.push(raw("urgent, step 9"), queue="bookings\x06\x169")
+    observer.push(raw("urgent, step 0"), queue="bookings")
+    one = rig(("upkeep", "bookings"), prefetch=1, priorities=PRIORITIES)
+    work_off(one, 3)
+    assert one.bodies == ["urgent, step 0", "urgent, step 9", "other"]
 
 
 def test_a_backlog_at_the_start_is_taken(rig: RigOf, observer: Observer) -> None:

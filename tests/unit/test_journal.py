@@ -5,12 +5,14 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import structlog
 from celery import Celery, signals
+from celery.exceptions import Retry
 
 import smartworker
 from smartworker.settings import Settings
@@ -130,7 +132,10 @@ def test_a_retry_says_why(lines: Lines) -> None:
     """A warning with the reason; `finished` belongs to the last run alone."""
     begin("id-4")
     signals.task_retry.send(
-        sender=None, request=None, reason=OSError("facility is slow"), einfo=None
+        sender=None,
+        request=SimpleNamespace(id="id-4", retries=1),
+        reason=Retry(exc=OSError("facility is slow"), when=4),
+        einfo=None,
     )
     end("id-4", "RETRY")
     _, retried = lines()
@@ -138,6 +143,26 @@ def test_a_retry_says_why(lines: Lines) -> None:
     assert retried["level"] == "warning"
     assert retried["error"] == "OSError: facility is slow"
     assert retried["task_id"] == "id-4"
+    assert (retried["attempt"], retried["retry_seconds"]) == (2, 4)
+    assert 0 <= retried["seconds"] < 5
+
+
+@pytest.mark.parametrize(
+    ("when", "shown"),
+    [
+        (None, None),
+        (0.5, 0.5),
+        (datetime(2020, 1, 1, tzinfo=UTC), 0),
+        (datetime(2020, 1, 1), 0),  # noqa: DTZ001 - as an app without UTC says it
+    ],
+)
+def test_a_retry_says_when(lines: Lines, when: Any, shown: float | None) -> None:
+    """A countdown, or an instant as seconds from now; nothing where nobody knows."""
+    signals.task_retry.send(sender=None, request=None, reason=Retry("later", when=when))
+    (line,) = lines()
+    assert line["retry_seconds"] == shown
+    assert line["attempt"] is None
+    assert line["error"] == "Retry: later"
 
 
 def test_lines_between_and_after_tasks_are_told_apart(lines: Lines) -> None:

@@ -47,6 +47,16 @@ def test_people_see_the_facts(monkeypatch: pytest.MonkeyPatch) -> None:
         assert words in result.output
 
 
+def test_people_see_the_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many ended how, and how long a run takes; nothing that steers a terminal."""
+    row = {"succeeded": 7, "failed": 1, "retried": 2, "seconds": 5.0, "longest": 1.25}
+    answer = {**ANSWER, "tasks": {"shop.add\x1b[2J": row}}
+    result = run(monkeypatch, [answer])
+    (line,) = (line for line in result.output.splitlines() if "shop.add" in line)
+    assert "\x1b" not in result.output
+    assert line.replace("\u2502", " ").split()[1:] == ["7", "1", "2", "0.5", "1.25"]
+
+
 def test_programs_get_json(monkeypatch: pytest.MonkeyPatch) -> None:
     """`--json` prints an array, one object for each worker, and nothing else."""
     result = run(monkeypatch, [ANSWER], "--json")

@@ -1,0 +1,1 @@
+"""A marketplace of lessons: bookings, letters, notices and figures on seven queues."""

@@ -1,0 +1,44 @@
+"""What became of the tasks of this worker, by their names: how many, and how long.
+
+Counted in the worker's main process, where all pools report, and read by
+`smart_status`; it costs no command.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Outcome = Literal["succeeded", "failed", "retried"]
+
+
+@dataclass
+class Figures:
+    """The runs of one kind of task; `retried` ones are followed by another."""
+
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    #: Of all runs together, and of the longest one.
+    seconds: float = 0.0
+    longest: float = 0.0
+
+
+class FiguresByTask:
+    """The figures of all kinds of tasks."""
+
+    def __init__(self) -> None:
+        self._figures: dict[str, Figures] = {}
+
+    def note(self, task: str, outcome: Outcome, seconds: float) -> None:
+        """A run has ended."""
+        mine = self._figures.setdefault(task, Figures())
+        setattr(mine, outcome, getattr(mine, outcome) + 1)
+        mine.seconds = round(mine.seconds + seconds, 3)
+        mine.longest = max(mine.longest, round(seconds, 3))
+
+    def as_json(self) -> dict[str, dict[str, Any]]:
+        """For programs, by the names of the tasks."""
+        return {name: asdict(each) for name, each in sorted(self._figures.items())}
+
+
+#: This process's own.
+figures = FiguresByTask()

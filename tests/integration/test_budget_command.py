@@ -1,0 +1,175 @@
+"""`smartworker budget`: what a month costs, for people and for programs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import environment
+
+LESSONS = "smartworker.examples.lessons.app"
+#: Runs in 30 days, and what one costs with the history in Redis. Those that come
+#: no more than once an hour ask for the time, too.
+PLAN = {
+    "clean-up-sessions": (720, 10),
+    "remind-of-bookings": (1_440, 9),
+    "daily-analytics": (30, 10),
+    "clean-up-notifications": (30, 10),
+    "check-no-shows": (2_880, 9),
+    "warm-availability": (8_640, 9),
+    "check-health": (43_200, 9),
+}
+IDLE = 402 * 30
+
+
+def ask(
+    *words: str, cwd: Path | None = None, **extra: str
+) -> subprocess.CompletedProcess[str]:
+    """The command without any server."""
+    clean = environment("", **extra)
+    clean.pop("REDIS_URL")
+    clean.pop("DATABASE_URL", None)
+    return subprocess.run(
+        [sys.executable, "-m", "smartworker.cli.main", "budget", *words],
+        env={**clean, **extra},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def facts(*words: str, **extra: str) -> dict[str, Any]:
+    """What it says to programs."""
+    done = ask(*words, "--json", **extra)
+    assert done.stderr == ""
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["over"] is bool(done.returncode)
+    return found
+
+
+def items(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The items by name."""
+    return {item["name"]: item for item in found["items"]}
+
+
+def test_the_seven_jobs_of_the_marketplace() -> None:
+    """What each costs a month; together they are over the budget of a free plan."""
+    found = facts("-A", LESSONS)
+    each = items(found)
+    assert each.pop("idle polls")["commands"] == IDLE
+    assert {name: (row["runs"], row["each"]) for name, row in each.items()} == PLAN
+    total = IDLE + sum(runs * cost for runs, cost in PLAN.values())
+    assert found["commands"] == total == 525_300
+    assert found["monthly_budget"] == 500_000
+    assert found["over"] is True
+    assert found["budget_share"] == pytest.approx(1.0506)
+    shares = [row["budget_share"] for row in found["items"]]
+    assert sum(shares) == pytest.approx(1.0506, abs=1e-5)
+
+
+def test_the_history_in_a_database_is_a_command_less(tmp_path: Path) -> None:
+    """For each run, which here is the difference between over and within."""
+    url = f"sqlite:///{tmp_path / 'lessons.sqlite3'}"
+    found = facts("-A", LESSONS, DATABASE_URL=url)
+    assert found["commands"] == 525_300 - sum(runs for runs, _ in PLAN.values())
+    assert found["over"] is False
+
+
+def test_a_person_sees_a_table() -> None:
+    """In 80 columns: each item, the total, and what it means."""
+    done = ask("-A", LESSONS)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    (health,) = (line for line in lines if line.startswith("check-health"))
+    assert health.split("  ")[-1].strip() == "77.8 %"
+    assert "388,800" in health
+    assert lines[-3:] == [
+        "That is 25,300 more than",
+        "the budget of 500,000 commands (SMARTWORKER_MONTHLY_BUDGET).",
+        "The most goes to check-health: 77.8 % of the budget.",
+    ]
+
+
+def test_within_the_budget_is_exit_status_0() -> None:
+    """The budget is the setting."""
+    done = ask("-A", LESSONS, SMARTWORKER_MONTHLY_BUDGET="1000000")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == [
+        "That is 52.5 % of",
+        "the budget of 1,000,000 commands (SMARTWORKER_MONTHLY_BUDGET).",
+    ]
+
+
+def test_the_ready_made_app_and_other_tasks() -> None:
+    """Workers poll each by themselves; tasks cost four and their leases."""
+    alone = facts()
+    assert items(alone)["idle polls"]["commands"] == IDLE
+    two = facts("--workers", "2", "--tasks", "100")
+    assert items(two)["idle polls"]["commands"] == 2 * IDLE
+    tasks = items(two)["tasks"]
+    assert tasks["runs"] == 3_000
+    assert 12_000 < tasks["commands"] < 22_000
+
+
+SHOP = """
+from celery import Celery
+import smartworker
+
+jobs = smartworker.Jobs()
+jobs.declare("plain", "shop.plain", schedule="0 0 * * *")
+jobs.declare("tracked", "shop.tracked", schedule="0 0 * * *")
+jobs.declare("silent", "shop.silent", schedule="0 0 * * *")
+jobs.declare("called", "shop.plain")
+app = smartworker.setup(Celery("shop", include=["deeds"]), jobs=jobs)
+"""
+DEEDS = """
+import smartworker
+from shop import app
+
+
+@app.task(name="shop.plain")
+def plain(): ...
+
+
+@app.task(name="shop.tracked", base=smartworker.Task)
+def tracked(): ...
+
+
+@app.task(name="shop.silent", ignore_result=True)
+def silent(): ...
+"""
+
+
+def test_a_run_costs_what_its_task_stores(tmp_path: Path) -> None:
+    """STARTED is one more, no result one less; a job without schedule has no month."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "deeds.py").write_text(DEEDS)
+    done = ask("-A", "shop", "--json", cwd=tmp_path)
+    each = items(json.loads(done.stdout))
+    costs = {name: row["each"] for name, row in each.items()}
+    assert costs == {
+        "idle polls": 1,
+        "plain": 10,
+        "tracked": 11,
+        "silent": 9,
+        "called": 10,
+    }
+    assert each["called"]["commands"] is None
+    assert "when called" in ask("-A", "shop", cwd=tmp_path).stdout
+
+
+def test_tasks_that_cannot_be_imported_are_one_sentence(tmp_path: Path) -> None:
+    """Exit status 78; nothing is guessed."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    done = ask("-A", "shop", cwd=tmp_path)
+    assert done.returncode == 78
+    assert done.stderr == (
+        "smartworker: The tasks of 'shop' cannot be imported: No module named "
+        "'deeds'.\n"
+    )
