@@ -22,6 +22,7 @@ import redis
 
 from smartworker.budget import simulate
 from smartworker.cron.registry import Jobs
+from smartworker.cron.slots import slot_of
 from smartworker.policy import Policy
 from smartworker.settings import Settings
 from smartworker.store.meter import UNBILLED
@@ -158,6 +159,12 @@ class Example:
             if status.get("state") in {"SUCCESS", "FAILURE", "REVOKED"}:
                 return status
         raise AssertionError(f"{status}\n{self.log()}")
+
+
+def slot_records(jobs: Jobs, name: str) -> int:
+    """How many commands more a call with a key costs now: it may count for a slot."""
+    slot = slot_of(jobs.get(name), datetime.now(UTC))
+    return int(slot is not None and slot.scheduled)
 
 
 def curl(line: str) -> dict[str, Any]:

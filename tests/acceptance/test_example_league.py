@@ -170,6 +170,15 @@ def test_a_finished_run_cannot_be_cancelled(league: Example) -> None:
             assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_an_id_in_capitals_is_the_same_run(league: Example) -> None:
+    """For its status, and where there is nothing to cancel any more."""
+    task_id = ask(league, force=False)
+    assert status_of(league, task_id)["success"] is True
+    loud = STATUS.format(task_id.upper())
+    assert league.client.get(loud).json()["task_id"] == task_id
+    assert league.client.delete(loud).status_code == 409
+
+
 def test_wrong_bodies(league: Example) -> None:
     """What cannot be understood queues nothing."""
     for body in (b"{broken", b'{"force_regenerate": "perhaps"}', b"[1]"):

@@ -243,6 +243,18 @@ def test_notices_are_read(market: Market) -> None:
     assert market.get("ann", "/api/notifications")[0]["read"] is True
 
 
+def test_a_number_beyond_the_database_is_refused(market: Market) -> None:
+    """422 wherever an id stands, and no fault."""
+    client, ann, huge = market.example.client, market.log_in("ann"), 10**22
+    for path in (
+        f"/api/lessons/{huge}/book",
+        f"/api/bookings/{huge}/check-in",
+        f"/api/notifications/{huge}/read",
+    ):
+        assert client.post(path, headers=ann).status_code == 422
+    assert client.delete(f"/api/bookings/{huge}", headers=ann).status_code == 422
+
+
 def cost_row(market: Market) -> Cost:
     """What is measured here, and what is planned, for the README's table."""
     market.billed()

@@ -164,6 +164,8 @@ TOUCHED: dict[str, set[str]] = {
         "subscribed_to",
     },
     "celery.backends.redis:RedisBackend": {"_transport_options", "retry_policy"},
+    # smartworker/worker/asking.py
+    "celery.app.control:Inspect": {"_request"},
     # smartworker/worker/configuration.py
     "celery.utils.collections:ChainMap": {"maps", "defaults"},
     "redis.connection:AbstractConnection": {"_sock"},

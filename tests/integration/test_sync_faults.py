@@ -43,7 +43,7 @@ def test_200_changes_of_20_schedules_come_in_order(site: SyncSite) -> None:
         # Nine changes of each, all schedules mixed, from several clients at once.
         calls = [(number, minute) for minute in range(9) for number in numbers]
         list(threads.map(lambda call: site.move(*call), calls))
-    site.wait_until_drained(60)
+    site.settle()
     found = sequences(site.heard())
     for number in numbers:
         assert found[f"schedule-{number}"] == list(range(1, 11))
@@ -83,7 +83,7 @@ def test_everything_at_once(site: SyncSite) -> None:
         if step == 100:
             site.broker.restart()
     site.mood("good")
-    site.wait_until_drained(60)
+    site.settle()
     made = sequences(site.heard())
     for number in numbers:
         mine = made.get(f"schedule-{number}", [])

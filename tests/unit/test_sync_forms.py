@@ -87,6 +87,14 @@ def test_a_move_may_name_somebody() -> None:
         ({"schedule_id": 1, "other_schedule_id": "one"}, {"other_schedule_id"}),
         ({"schedule_id": 1, "other_schedule_id": 1.0}, {"other_schedule_id"}),
         ({"schedule_id": 1, "other_schedule_id": "1"}, {"other_schedule_id"}),
+        (
+            {"schedule_id": 10**22, "other_schedule_id": "1" * 23},
+            {"schedule_id", "other_schedule_id"},
+        ),
+        (
+            {"schedule_id": 0, "other_schedule_id": -1},
+            {"schedule_id", "other_schedule_id"},
+        ),
     ],
 )
 def test_wrong_trades(body: dict[str, Any], fields: set[str]) -> None:

@@ -9,7 +9,7 @@ from celery.exceptions import Ignore
 
 from smartworker import progress
 from smartworker.errors import SettingsError
-from smartworker.examples.league.book import Cancelled
+from smartworker.examples.league.book import Book, Cancelled
 from smartworker.examples.league.generator import MOVES
 from smartworker.examples.league.making import make
 from smartworker.examples.league.tables import connect
@@ -20,9 +20,10 @@ engine = cache(connect)
 @shared_task(name="league.generate", bind=True)  # type: ignore[untyped-decorator]
 def generate(self: Any, force_regenerate: bool = False) -> dict[str, Any]:
     """Make a new schedule, or give the stored one unless a new one must be."""
+    tables = engine(os.environ.get("DATABASE_URL"))
     try:
         return make(
-            engine(os.environ.get("DATABASE_URL")),
+            tables,
             self.request.id,
             progress,
             force=force_regenerate,
@@ -32,6 +33,10 @@ def generate(self: Any, force_regenerate: bool = False) -> dict[str, Any]:
     except Cancelled:
         revoked(self)
         raise Ignore from None
+    except Exception as error:
+        # Nobody shall wait for a run that is over.
+        Book(tables).fail(self.request.id, str(error))
+        raise
 
 
 def moves() -> int:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from celery import states
 from celery.exceptions import OperationalError
 from fastapi import APIRouter, FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from smartworker.examples.league.app import app as celery_app
 from smartworker.examples.league.book import (
@@ -35,6 +35,7 @@ Answer = dict[str, Any]
 class Wish(BaseModel):
     """What is asked for: a new schedule, or whichever there is."""
 
+    model_config = ConfigDict(extra="forbid")
     force_regenerate: bool = False
 
 
@@ -52,7 +53,10 @@ class Desk:
         self._book.open(task_id)
         try:
             # By its app and its name: a shared task asks for the app of its thread.
-            self._app.send_task(TASK, kwargs=wish.model_dump(), task_id=task_id)
+            # Once: who asks waits for the answer.
+            self._app.send_task(
+                TASK, kwargs=wish.model_dump(), task_id=task_id, retry=False
+            )
         except OperationalError as error:
             self._book.forget(task_id)
             raise unavailable("The schedule could not be queued; ask again.") from error
@@ -65,15 +69,17 @@ class Desk:
     def status(self, task_id: str) -> Answer:
         """What became of a run: 1 command while it is open, else none."""
         run = self._run(task_id)
-        told = self._ended(run) if run.state != OPEN else self._going(task_id)
-        return {"task_id": task_id, **told}
+        told = self._ended(run) if run.state != OPEN else self._going(run.task_id)
+        return {"task_id": run.task_id, **told}
 
     def cancel(self, task_id: str) -> Answer:
         """Cancel a run that waits or is under way. Raises Problem 404, 409."""
         run = self._run(task_id)
+        task_id, failed = run.task_id, False
         if run.state == OPEN:
+            failed = self._meta(task_id)["status"] == states.FAILURE
             self._book.open(task_id)  # one of the cron job, before it has begun
-        if not self._book.cancel(task_id):
+        if failed or not self._book.cancel(task_id):
             raise Problem(409, "This run is over, so there is nothing to cancel.")
         return {
             "task_id": task_id,

@@ -64,8 +64,15 @@ def count(rows: sa.Connection, kind: Kind, number: int, now: int) -> bool:
     """Count for the figures what has happened; once."""
     found = booking.find(rows, number)
     cents = found.price_cents if kind is Kind.CONFIRMED else 0
+    if kind is Kind.CANCELLED and _was_counted(rows, words.key(Kind.CONFIRMED, found)):
+        cents = -found.price_cents
     values = {"key": words.key(kind, found), "kind": kind, "cents": cents, "at": now}
     return insert_once(rows, happenings, values)
+
+
+def _was_counted(rows: sa.Connection, key: str) -> bool:
+    query = sa.select(happenings.c.key).where(happenings.c.key == key)
+    return rows.execute(query).first() is not None
 
 
 def compute_figures(rows: sa.Connection, day: date, now: int) -> dict[str, Any]:

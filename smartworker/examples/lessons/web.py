@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 from celery.exceptions import OperationalError
-from fastapi import APIRouter, Depends, FastAPI, Header, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Path, Response
 from pydantic import BaseModel
 
 from smartworker.clock import system_clock
@@ -18,7 +18,7 @@ from smartworker.examples.lessons.seeds import seed
 from smartworker.examples.lessons.tasks import database, settle_booking, tell_all
 from smartworker.examples.lessons.words import Kind
 from smartworker.web.app import create_app
-from smartworker.web.problems import Problem
+from smartworker.web.problems import Problem, unavailable
 
 router = APIRouter(prefix="/api")
 
@@ -45,6 +45,8 @@ def transaction() -> Iterator[sa.Connection]:
         raise Problem(404, str(error)) from error
     except Refused as error:
         raise Problem(409, str(error)) from error
+    except sa.exc.OperationalError as error:
+        raise unavailable("The database is busy; try again.") from error
 
 
 def member(authorization: Annotated[str, Header()] = "") -> int:
@@ -62,6 +64,8 @@ def member(authorization: Annotated[str, Header()] = "") -> int:
 
 
 Member = Annotated[int, Depends(member)]
+#: An id of the database: what is larger than its integers is none.
+Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 @router.post("/sessions", status_code=201)
@@ -82,7 +86,7 @@ def list_lessons() -> list[dict[str, Any]]:
 
 
 @router.post("/lessons/{lesson}/book", status_code=202)
-def book(lesson: int, student: Member) -> dict[str, Any]:
+def book(lesson: Number, student: Member) -> dict[str, Any]:
     """Ask for a place; a task answers within moments."""
     with transaction() as rows:
         number = booking.request(rows, lesson, student, now())
@@ -105,20 +109,20 @@ def list_bookings(student: Member) -> list[dict[str, Any]]:
 
 
 @router.delete("/bookings/{number}")
-def cancel(number: int, student: Member) -> dict[str, Any]:
+def cancel(number: Number, student: Member) -> dict[str, Any]:
     """Give a place back."""
     with transaction() as rows:
         booking.cancel(rows, number, student, now())
-        told = _tell(Kind.CANCELLED, number)
+    told = _tell(Kind.CANCELLED, number)
     return {"booking_id": number, "status": "cancelled", "letter": told}
 
 
 @router.post("/bookings/{number}/check-in")
-def check_in(number: int, student: Member) -> dict[str, Any]:
+def check_in(number: Number, student: Member) -> dict[str, Any]:
     """Be there."""
     with transaction() as rows:
         booking.check_in(rows, number, student, now())
-        _tell(Kind.ATTENDED, number)
+    _tell(Kind.ATTENDED, number)
     return {"booking_id": number, "status": "attended"}
 
 
@@ -130,7 +134,7 @@ def list_notifications(person: Member) -> list[dict[str, Any]]:
 
 
 @router.post("/notifications/{notice}/read", status_code=204)
-def read(notice: int, person: Member) -> None:
+def read(notice: Number, person: Member) -> None:
     """Mark as read."""
     with transaction() as rows:
         if not pages.mark_read(rows, notice, person, now()):

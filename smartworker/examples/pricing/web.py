@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from smartworker.clock import system_clock
 from smartworker.cron.auth import Tokens
-from smartworker.errors import BrokerUnreachable
+from smartworker.errors import BrokerUnreachable, SettingsError
 from smartworker.examples.pricing.app import app as celery_app
 from smartworker.examples.pricing.days import today_at
 from smartworker.examples.pricing.discount import LONGEST
@@ -118,8 +118,9 @@ def routes(app: Celery) -> APIRouter:
 
 
 async def _queued(blocking: Blocking, days_threshold: int) -> Document:
+    # A shared task belongs to the app of the thread that asks, unless it is told.
     send = partial(
-        recompute_all_discounts.apply_async,
+        celery_app.tasks[recompute_all_discounts.name].apply_async,
         kwargs={"days_threshold": days_threshold},
     )
     try:
@@ -166,9 +167,11 @@ def _silently(_current: int, _total: int, _message: str) -> None:
 
 def fill() -> None:
     """Put PRICING_BATCHES batches into a database that has fewer."""
-    wanted = int(os.environ.get("PRICING_BATCHES") or 0)
-    if wanted:
-        seed(engine(), wanted, today_at(system_clock.now()))
+    text = os.environ.get("PRICING_BATCHES", "").strip() or "0"
+    if not text.isdecimal():
+        raise SettingsError(f"PRICING_BATCHES is {text!r}, which is no whole number.")
+    if int(text):
+        seed(engine(), int(text), today_at(system_clock.now()))
 
 
 async def _wrong(_request: Request, error: Exception) -> Document:

@@ -98,7 +98,7 @@ def routes(app: Any, database: Database) -> APIRouter:
         await run_in_threadpool(_known, database, name)
         wanted = {"day": asked.date.isoformat(), "member": name}
         try:
-            queued = await blocking.run(auto_book.apply_async, kwargs=wanted)
+            queued = await blocking.run(_task().apply_async, kwargs=wanted)
         except BrokerUnreachable as error:
             raise unavailable("The task could not be queued; call again.") from error
         return Document(
@@ -186,3 +186,8 @@ def _booked(booking: Booking) -> dict[str, Any]:
 
 
 app = make_site(celery_app, Database.from_url(os.environ.get("DATABASE_URL")))
+
+
+def _task() -> Any:
+    """A shared task belongs to the app of the thread that asks, unless it is told."""
+    return celery_app.tasks[auto_book.name]

@@ -11,6 +11,8 @@ from smartworker.errors import SmartworkerError
 
 EASTERN = pytz.timezone("America/New_York")
 LONGEST_ID = 64
+#: Digits of an id: what databases keep as an integer.
+LONGEST_NUMBER = 18
 LONGEST_NAME = 200
 
 
@@ -74,8 +76,10 @@ class Form:
         """The id of a schedule."""
         value = self._body.get(name)
         if isinstance(value, str) and value.isascii() and value.isdigit():
-            value = int(value[:19])
-        if not isinstance(value, int) or isinstance(value, bool):
+            value = int(value) if len(value) <= LONGEST_NUMBER else None
+        if isinstance(value, bool) or not isinstance(value, int):
+            value = None
+        if value is None or not 0 < value < 10**LONGEST_NUMBER:
             self._refuse(name, "Write the number of a schedule.")
             return 0
         return value

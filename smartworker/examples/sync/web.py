@@ -25,6 +25,10 @@ LARGEST_BODY = 10_000
 Answer = tuple[dict[str, Any], int]
 
 
+#: What databases keep as an integer; all else is an unknown address.
+NUMBER = f"<int(max={10**18 - 1}):schedule_id>"
+
+
 class Endpoints:
     """Each saves, wakes the drain and answers; none waits for anybody else."""
 
@@ -112,7 +116,11 @@ def build(celery: Any) -> Flask:
         ("/api/reschedule_event", ends.reschedule_event, ("POST",)),
         ("/api/trade_events", ends.trade_events, ("POST",)),
         ("/api/change_employee", ends.change_employee, ("POST",)),
-        ("/api/unschedule/<int:schedule_id>", ends.unschedule, ("DELETE", "POST")),
+        (
+            "/api/unschedule/<int(max=999999999999999999):schedule_id>",
+            ends.unschedule,
+            ("DELETE", "POST"),
+        ),
     )
     for path, endpoint, methods in routes:
         site.add_url_rule(path, view_func=endpoint, methods=list(methods))
