@@ -34,5 +34,5 @@ $(READY): pyproject.toml constraints.txt
 		exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-e '.[web,qstash,database,flower,dev]' -c constraints.txt
+		-e '.[web,qstash,database,review,metrics,flower,dev]' -c constraints.txt
 	@touch $@

@@ -276,6 +276,11 @@ EVENTS = {
             "An HTTP call was turned away.",
         ),
         Event(
+            "management_refused",
+            ("job", "status", "reason", "address"),
+            "A call that lists, pauses, resumes or runs jobs was turned away.",
+        ),
+        Event(
             "trigger_failed",
             ("job", "slot", "error"),
             "The server was away when a trigger wanted to queue its task.",

@@ -1,26 +1,31 @@
 """All settings: one frozen object, read once, checked once, passed down.
 
-The table of `_FIELDS` is the contract with the environment; nothing else in the
+The table of `variables.py` is the contract with the environment; nothing else in the
 package reads environment variables.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from smartworker.credentials import check_signing, check_tokens
-from smartworker.durations import parse_duration
 from smartworker.errors import SettingsError
+from smartworker.variables import (
+    UPSTASH_PASSWORD,
+    VARIABLES,
+    Doorbell,
+    LogFormat,
+    Network,
+    parse_value,
+    read_text,
+    refuse_unknown,
+    whole,
+)
 from smartworker.windows import Windows
-
-Doorbell = Literal["auto", "keyspace", "publish", "off"]
-LogFormat = Literal["json", "console"]
-Network = IPv4Network | IPv6Network
 
 SHORTEST_POLL = timedelta(seconds=1)
 LONGEST_POLL = timedelta(days=1)
@@ -87,28 +92,17 @@ class Settings:
         A secret may come from the file named by `NAME_FILE`. Raises SettingsError
         with one sentence that names the variable, the value, and what is allowed.
         """
-        _refuse_unknown(environment)
+        refuse_unknown(environment)
         values: dict[str, Any] = {}
-        for variable in _FIELDS:
-            text = _read(environment, variable)
+        for variable in VARIABLES:
+            text = read_text(environment, variable)
             if text is not None:
-                values[variable.attribute] = _parse(variable, text)
+                values[variable.attribute] = parse_value(variable, text)
         values.update(_parts(environment))
         zone = environment.get("SMARTWORKER_TIMEZONE", "").strip() or DEFAULT_ZONE
         spans = environment.get("SMARTWORKER_WINDOWS", "").strip() or DEFAULT_WINDOWS
         values.update(timezone=zone, windows=parse_windows(spans, zone))
         return cls(**values)
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One environment variable: its name, where it goes, and how it is read."""
-
-    name: str
-    attribute: str
-    parse: Callable[[str], Any]
-    allowed: str
-    secret: bool = False
 
 
 def check_poll(name: str, poll: timedelta) -> None:
@@ -178,35 +172,6 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def _parse(variable: Variable, text: str) -> Any:
-    try:
-        return variable.parse(text)
-    except (LookupError, ValueError, SettingsError) as error:
-        shown = "a value that is not shown" if variable.secret else repr(text)
-        raise SettingsError(
-            f"{variable.name} is {shown}: {variable.allowed}."
-        ) from error
-
-
-def _read(environment: Mapping[str, str], variable: Variable) -> str | None:
-    """The text of a variable, or of the file it names; None if unset or blank."""
-    text = environment.get(variable.name, "").strip()
-    path = environment.get(f"{variable.name}_FILE", "").strip()
-    if variable.secret and path:
-        if text:
-            raise SettingsError(
-                f"{variable.name} and {variable.name}_FILE are both set: keep one."
-            )
-        try:
-            text = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"{variable.name}_FILE names {path!r}, which cannot be read: "
-                f"{getattr(error, 'strerror', None) or 'it is not text'}."
-            ) from error
-    return text or None
-
-
 def _parts(environment: Mapping[str, str]) -> dict[str, str]:
     """The Redis URL that the three UPSTASH_REDIS_ variables make, if they are set."""
     if (environment.get("REDIS_URL") or environment.get("REDIS_URL_FILE", "")).strip():
@@ -214,7 +179,7 @@ def _parts(environment: Mapping[str, str]) -> dict[str, str]:
     host = environment.get("UPSTASH_REDIS_HOST", "").strip()
     if not host:
         return {}
-    password = _read(environment, _UPSTASH_PASSWORD)
+    password = read_text(environment, UPSTASH_PASSWORD)
     if not password:
         raise SettingsError(
             "UPSTASH_REDIS_HOST is set and UPSTASH_REDIS_PASSWORD is not: "
@@ -228,61 +193,12 @@ def _parts(environment: Mapping[str, str]) -> dict[str, str]:
         )
     port = environment.get("UPSTASH_REDIS_PORT", "").strip() or "6379"
     try:
-        _whole(1, 65_535)(port)
+        whole(1, 65_535)(port)
     except ValueError:
         raise SettingsError(
             f"UPSTASH_REDIS_PORT is {port!r}: write a port number from 1 to 65535."
         ) from None
     return {"redis_url": f"rediss://default:{quote(password, safe='')}@{host}:{port}/0"}
-
-
-def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    known = {variable.name for variable in _FIELDS}
-    known |= {f"{variable.name}_FILE" for variable in _FIELDS if variable.secret}
-    known |= {"SMARTWORKER_TIMEZONE", "SMARTWORKER_WINDOWS"}
-    for name in environment:
-        if name.startswith("SMARTWORKER_") and name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "remove it."
-            raise SettingsError(f"{name} is not a setting of smartworker: {hint}")
-
-
-def _choice(choices: tuple[str, ...]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in choices:
-            raise ValueError(text)
-        return text.lower()
-
-    return parse
-
-
-def _switch(text: str) -> bool:
-    return {"on": True, "off": False}[text.lower()]
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        number = int(text)
-        if not least <= number <= most:
-            raise ValueError(text)
-        return number
-
-    return parse
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    return tuple(ip_network(part, strict=False) for part in _names(text))
-
-
-def _file(text: str) -> Path:
-    path = Path(text)
-    if not path.is_file():
-        raise ValueError(text)
-    return path
 
 
 def password_of(url: str) -> str | None:
@@ -292,84 +208,3 @@ def password_of(url: str) -> str | None:
     except ValueError:
         return None
     return unquote(password) if password else None
-
-
-_UPSTASH_PASSWORD = Variable("UPSTASH_REDIS_PASSWORD", "", str, "", secret=True)
-
-_FIELDS = (
-    Variable("REDIS_URL", "redis_url", str, "", secret=True),
-    Variable("SMARTWORKER_RESULT_URL", "result_url", str, "", secret=True),
-    Variable(
-        "SMARTWORKER_QUIET_POLL",
-        "quiet_poll",
-        parse_duration,
-        "write a duration from 1s to 24h, such as 30m",
-    ),
-    Variable(
-        "SMARTWORKER_DOORBELL",
-        "doorbell",
-        _choice(get_args(Doorbell)),
-        f"allowed is {', '.join(get_args(Doorbell))}",
-    ),
-    Variable(
-        "SMARTWORKER_LEASE",
-        "lease",
-        parse_duration,
-        "write a duration of 1s or more, such as 5m",
-    ),
-    Variable(
-        "SMARTWORKER_MAX_DELIVERIES",
-        "max_deliveries",
-        _whole(1, 1000),
-        "write a whole number from 1 to 1000",
-    ),
-    Variable("SMARTWORKER_TLS_CA", "tls_ca", _file, "name a file that exists"),
-    Variable("SMARTWORKER_TLS_VERIFY", "tls_verify", _switch, "allowed is on, or off"),
-    Variable("SMARTWORKER_TASKS", "tasks", _names, "name modules, comma-separated"),
-    Variable(
-        "SMARTWORKER_CRON_TOKENS",
-        "cron_tokens",
-        _names,
-        "write tokens, comma-separated",
-        secret=True,
-    ),
-    Variable("SMARTWORKER_ADMIN_TOKEN", "admin_token", str, "", secret=True),
-    Variable(
-        "SMARTWORKER_WEBHOOK_SECRETS",
-        "webhook_secrets",
-        _names,
-        "write secrets such as whsec_..., comma-separated",
-        secret=True,
-    ),
-    Variable("QSTASH_CURRENT_SIGNING_KEY", "qstash_current_key", str, "", secret=True),
-    Variable("QSTASH_NEXT_SIGNING_KEY", "qstash_next_key", str, "", secret=True),
-    Variable(
-        "SMARTWORKER_TRIGGER_LIMIT",
-        "trigger_limit",
-        _whole(1, 1_000_000),
-        "write a whole number of triggers a minute, such as 1200",
-    ),
-    Variable(
-        "SMARTWORKER_TRUSTED_PROXIES",
-        "trusted_proxies",
-        _networks,
-        "write addresses or networks, comma-separated, such as 10.0.0.0/8",
-    ),
-    Variable(
-        "SMARTWORKER_MONTHLY_BUDGET",
-        "monthly_budget",
-        _whole(1, 10**12),
-        "write a whole number of commands, such as 500000",
-    ),
-    Variable(
-        "SMARTWORKER_TRACK_QUEUED", "track_queued", _switch, "allowed is on, or off"
-    ),
-    Variable(
-        "SMARTWORKER_LOG_FORMAT",
-        "log_format",
-        _choice(get_args(LogFormat)),
-        f"allowed is {', '.join(get_args(LogFormat))}",
-    ),
-    Variable("PORT", "port", _whole(0, 65_535), "write a port number from 0 to 65535"),
-    Variable("DATABASE_URL", "database_url", str, "", secret=True),
-)

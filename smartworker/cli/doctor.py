@@ -69,13 +69,16 @@ def waiting(letters: DeadLetters) -> int | None:
 
 def facts_of(app: Any) -> AppFacts:
     """What the configuration of an app says, where it matters here."""
+    from smartworker.worker.configuration import usual_time_limits
+
     conf, settings = app.conf, app.smartworker
+    limit = conf.task_time_limit or usual_time_limits(conf)[0]
     accepted = {*conf.accept_content, *(conf.result_accept_content or ())}
     return AppFacts(
         endpoints=tuple(endpoints(app)),
         doorbell=str(conf.broker_transport_options.get("doorbell", "auto")),
         lease=shortest_lease(settings),
-        time_limit=conf.task_time_limit and timedelta(seconds=conf.task_time_limit),
+        time_limit=timedelta(seconds=limit) if limit else None,
         acks_late=bool(conf.task_acks_late),
         reject_on_worker_lost=bool(conf.task_reject_on_worker_lost),
         accept_content=frozenset(map(str, accepted)),

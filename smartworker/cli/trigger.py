@@ -18,7 +18,7 @@ from smartworker.cli.plan_options import Checked
 from smartworker.cli.shown import plain
 from smartworker.clock import system_clock
 from smartworker.cron.registry import Job
-from smartworker.cron.runs import Names, Run
+from smartworker.cron.runs import LONGEST_KEY, Names, Run, is_key
 from smartworker.cron.slots import minute_of, stamp
 from smartworker.errors import SmartworkerError
 from smartworker.store import jobs as store
@@ -28,14 +28,12 @@ from smartworker.worker.publish import queue_run, start_by
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print facts for programs."
 )
-#: As long as an Idempotency-Key header may be.
-LONGEST_KEY = 255
 job_argument = click.argument("name", metavar="JOB")
 
 
 def read_key(text: str) -> str:
     """A key that an Idempotency-Key header could carry too."""
-    if not 0 < len(text) <= LONGEST_KEY or not (text.isascii() and text.isprintable()):
+    if not is_key(text):
         raise ValueError(f"a key has 1 to {LONGEST_KEY} printable ASCII characters.")
     return text
 
@@ -88,8 +86,8 @@ def trigger(
 ) -> None:
     """Queue a run of a job now, whatever its schedule says, also while it is paused.
 
-    Asked twice within a minute, or with the same --key, it is queued once. 4 commands,
-    1 more if runs must not overlap.
+    Asked twice in the same minute, or with the same --key, it is queued once. 4
+    commands, 1 more if runs must not overlap.
     """
     with opened(app_name) as broker:
         job = job_of(broker.app, name, app_name)

@@ -20,6 +20,9 @@ QUEUED = "QUEUED"
 MISSED = "MISSED"
 SKIPPED = "SKIPPED"
 
+#: Characters of a key that a caller chose.
+LONGEST_KEY = 255
+
 #: What started a run: a cron service, a person over HTTP or in a shell, or the worker
 #: that noticed that nobody had called.
 Trigger = Literal["http", "manual", "command", "catch-up"]
@@ -86,6 +89,11 @@ class Names:
         text = "\0".join(parts).encode("utf-8", "surrogatepass")
         digest = hmac.digest(self.secret, text, "sha256")
         return str(UUID(bytes=digest[:16], version=5))
+
+
+def is_key(text: str) -> bool:
+    """Whether this may be an Idempotency-Key: 1 to 255 printable ASCII characters."""
+    return 0 < len(text) <= LONGEST_KEY and text.isascii() and text.isprintable()
 
 
 def run_of(headers: Any) -> dict[str, Any] | None:

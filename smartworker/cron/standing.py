@@ -63,17 +63,21 @@ def state_of(job: Job, facts: Facts, now: datetime) -> State:
     if facts.paused:
         return "paused"
     record, last = facts.record or {}, facts.last
-    status = record.get("status")
-    ended = last is not None and last.task_id in (record.get("task_id"), facts.owner)
-    if not ended and status == QUEUED:
+    status, ended = record.get("status"), last and last.task_id
+    # A record may say "queued" for ever: where a key gave the run of the slot an id of
+    # its own, or where results are kept elsewhere.
+    is_told = last is not None and last.slot >= _slot_of(record)
+    if status == QUEUED and not is_told:
         return "queued"
-    if not ended and (status in UNFINISHED or facts.owner is not None):
+    if status in UNFINISHED and ended != record.get("task_id"):
+        return "running"
+    if facts.owner not in (None, ended):
         return "running"
     if status not in ENDINGS and not _answered(job, facts, now):
         slot = last_slot(job, now)
         if slot is not None and (state := _waiting(job, slot, facts, now)):
             return state
-    if last is not None and (ended or status not in ENDINGS or _newer(last, record)):
+    if last is not None and (is_told or status not in ENDINGS):
         return ENDINGS.get(last.state, "failed")
     return ENDINGS.get(str(status), "never ran")
 
@@ -97,7 +101,8 @@ def _waiting(job: Job, slot: Slot, facts: Facts, now: datetime) -> State | None:
     return "late" if age <= job.patience else "missed"
 
 
-def _newer(last: RunRecord, record: Mapping[str, Any]) -> bool:
+def _slot_of(record: Mapping[str, Any]) -> str:
+    """The slot of a record in ISO 8601; "" if it has none."""
     run = record.get("run")
     slot = run.get("slot") if isinstance(run, Mapping) else None
-    return not isinstance(slot, str) or last.slot > slot
+    return slot if isinstance(slot, str) else ""

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from secrets import token_hex
 from typing import Any
 
 from smartworker.store import keys
 from smartworker.store.meter import because
+from smartworker.windows import to_utc
 
 SECRET = "secret"  # noqa: S105 - the name of a field
 PAUSED = "paused:"
@@ -26,6 +28,13 @@ class JobState:
     since: dict[str, str]
     #: job -> its times as they were declared then
     times: dict[str, str]
+
+    def known_since(self, job: str) -> datetime | None:
+        """Since when somebody may count on a job; None if nobody has noted it."""
+        try:
+            return to_utc(datetime.fromisoformat(self.since[job]))
+        except (KeyError, ValueError):
+            return None
 
 
 def load(client: Any, prefix: str = "", known: bytes | None = None) -> JobState:

@@ -21,7 +21,7 @@ class RunRecord:
     slot: str
     task_id: str
     trigger: str
-    #: SUCCESS, FAILURE, REVOKED; MISSED, LATE and STUCK are told by watchers.
+    #: SUCCESS, FAILURE or REVOKED; MISSED if it never began.
     state: str
     #: ISO 8601 in UTC: when it began, or when this was noted if it never did.
     started: str

@@ -1,5 +1,7 @@
 """The jobs themselves: `GET /api/jobs`, and pause, resume, run now."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,7 @@ from smartworker.web.gate import Gate
 from smartworker.web.parameters import read_parameters
 from smartworker.web.problems import Document, Problem, unavailable
 from smartworker.web.states import States
-from smartworker.web.triggers import Call, Triggers, read_key
+from smartworker.web.triggers import LONGEST_SHOWN, Call, Triggers, read_key
 from smartworker.worker.overview import overview
 
 logger = get_logger(__name__)
@@ -72,6 +74,21 @@ class Management:
         call = Call(job, parameters, read_key(request), self.gate.address(request))
         return await self.triggers.run_now(request, call)
 
+    @contextmanager
+    def telling(self, request: Request, name: str = "") -> Iterator[None]:
+        """A log line for a call that is turned away inside the block."""
+        try:
+            yield
+        except Problem as problem:
+            logger.warning(
+                "management_refused",
+                job=name[:LONGEST_SHOWN],
+                status=problem.status,
+                reason=problem.detail,
+                address=self.gate.address(request),
+            )
+            raise
+
     def _overview(self) -> list[dict[str, Any]]:
         now = self.clock.now()
         rows = overview(self.states.link(), self.jobs, self.settings, now)
@@ -102,17 +119,20 @@ def routes(management: Management) -> APIRouter:
     )
     async def list_jobs(request: Request) -> Document:
         """All jobs with their state, last run and next due time."""
-        return await management.list_all(request)
+        with management.telling(request):
+            return await management.list_all(request)
 
     @router.post("/api/jobs/{job}/pause", **paused)
     async def pause(request: Request, job: str) -> Document:
         """Answer the triggers of a job with `skipped` from now on."""
-        return await management.pause(request, job)
+        with management.telling(request, job):
+            return await management.pause(request, job)
 
     @router.post("/api/jobs/{job}/resume", **paused)
     async def resume(request: Request, job: str) -> Document:
         """Let the triggers of a job through again."""
-        return await management.resume(request, job)
+        with management.telling(request, job):
+            return await management.resume(request, job)
 
     @router.post(
         "/api/jobs/{job}/run",
@@ -126,7 +146,8 @@ def routes(management: Management) -> APIRouter:
     )
     async def run(request: Request, job: str) -> Document:
         """Queue a run now, whatever the schedule says."""
-        return await management.run(request, job)
+        with management.telling(request, job):
+            return await management.run(request, job)
 
     return router
 

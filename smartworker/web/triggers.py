@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 
 from smartworker.clock import Clock
 from smartworker.cron.registry import Job, Jobs
-from smartworker.cron.runs import Names, Run, Trigger
+from smartworker.cron.runs import LONGEST_KEY, Names, Run, Trigger, is_key
 from smartworker.cron.slots import Slot, minute_of, slot_of
 from smartworker.errors import BrokerUnreachable, UnknownJob
 from smartworker.logs import get_logger
@@ -29,7 +29,6 @@ logger = get_logger(__name__)
 # With the doorbell a task starts at once; asking sooner would only cost commands.
 FIRST_LOOK = timedelta(seconds=2)
 LONGEST_SHOWN = 100
-LONGEST_KEY = 255
 
 
 @dataclass(frozen=True)
@@ -284,7 +283,7 @@ def read_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
-    if not 0 < len(key) <= LONGEST_KEY or not (key.isascii() and key.isprintable()):
+    if not is_key(key):
         raise Problem(
             400,
             f"An Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters.",

@@ -10,6 +10,11 @@ from smartworker.store.client import COMMAND_TIMEOUT, tls_options, unverified
 #: What our transport and result backend serve.
 SCHEMES = ("redis", "rediss")
 
+#: Seconds that a task may take, hard and soft, where nobody says anything. No settings
+#: of Celery: each message would carry those of its sender, stronger than the options of
+#: the worker, and a soft limit holds back every shorter hard one.
+USUAL_TIME_LIMITS = 1800, 1500
+
 
 def defaults(settings: Settings) -> dict[str, Any]:
     """Celery settings that apply where the user set nothing."""
@@ -27,8 +32,6 @@ def defaults(settings: Settings) -> dict[str, Any]:
         "worker_deduplicate_successful_tasks": True,
         "worker_consumer": "smartworker.worker.consumer:Consumer",
         "task_reject_on_worker_lost": True,
-        "task_time_limit": 1800,
-        "task_soft_time_limit": 1500,
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
@@ -62,6 +65,15 @@ def complete(sender: Any, **_: Any) -> None:
         conf.broker_use_ssl = options
     if _scheme(conf.result_backend) == "rediss" and not conf.redis_backend_use_ssl:
         conf.redis_backend_use_ssl = options
+
+
+def usual_time_limits(conf: Any) -> tuple[int | None, int | None]:
+    """Ours, unless the configuration has one of the two, be it None."""
+    for name in ("task_time_limit", "task_soft_time_limit"):
+        # The last layer is Celery's own.
+        if conf[name] is not None or any(name in layer for layer in conf.maps[:-1]):
+            return None, None
+    return USUAL_TIME_LIMITS
 
 
 def check_tls(app: Any) -> None:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from smartworker.worker.configuration import USUAL_TIME_LIMITS
+
 #: Where neither the job nor the task nor Celery's configuration says it.
-USUAL = 1800.0
+USUAL = float(USUAL_TIME_LIMITS[0])
 #: How long a message may wait for its worker before the lease is asked for again.
 WAITING = 1800.0
 #: For clocks that differ, and for what comes before and after the task itself.

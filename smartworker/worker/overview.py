@@ -19,7 +19,6 @@ from smartworker.store.database import DatabaseAway
 from smartworker.store.history import History, open_history, why_not_database
 from smartworker.store.meter import because
 from smartworker.store.runs import RunRecord
-from smartworker.windows import to_utc
 from smartworker.worker.link import Link
 from smartworker.worker.records import record_key
 
@@ -111,7 +110,7 @@ def _facts(
     return {
         job.name: Facts(
             paused=state.paused.get(job.name),
-            since=_moment(state.since.get(job.name)),
+            since=state.known_since(job.name),
             last=_last(history, job),
             owner=_text(found[wanted[job.name][0]]),
             record=_record(found[wanted[job.name][1]]),
@@ -195,10 +194,3 @@ def _record(raw: bytes | str | None) -> Mapping[str, Any] | None:
 
 def _text(value: bytes | str | None) -> str | None:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        return to_utc(datetime.fromisoformat(text)) if text else None
-    except ValueError:
-        return None

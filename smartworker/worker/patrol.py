@@ -17,7 +17,6 @@ from smartworker.store import jobs as store
 from smartworker.store import keys
 from smartworker.store.client import LOST, RedisError
 from smartworker.store.records import absent, write_first
-from smartworker.windows import to_utc
 from smartworker.worker.history import remember
 from smartworker.worker.link import Link, open_link
 from smartworker.worker.publish import queue_run
@@ -113,7 +112,7 @@ class Patrol:
         known = None if self._names is None else self._names.secret
         state = store.load(link.client, link.prefix, known=known)
         times = self._lookout.times
-        since = {name: _moment(state.since.get(name)) for name in times}
+        since = {name: state.known_since(name) for name in times}
         if known is None:
             # Another release: nobody was to call at these times before. Only at the
             # start, or two releases that overlap would say so in turn.
@@ -217,11 +216,3 @@ def _record(run: Run, now: datetime) -> dict[str, Any]:
         "task_id": run.task_id,
         "run": run.header(""),
     }
-
-
-def _moment(text: str | None) -> datetime | None:
-    """A time that a worker wrote; None if there is none."""
-    try:
-        return to_utc(datetime.fromisoformat(text)) if text else None
-    except ValueError:
-        return None

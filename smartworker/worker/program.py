@@ -13,7 +13,12 @@ from smartworker.settings import check_url
 from smartworker.store.client import RedisError, explain
 from smartworker.store.inspection import look
 from smartworker.worker import journal
-from smartworker.worker.configuration import check_priorities, check_tls, complete
+from smartworker.worker.configuration import (
+    check_priorities,
+    check_tls,
+    complete,
+    usual_time_limits,
+)
 from smartworker.worker.deadline import COLD_STATUS
 from smartworker.worker.declared import jobs_of
 
@@ -48,6 +53,9 @@ class Worker(CeleryWorker):
         if not self.app.smartworker.tls_verify:
             log.warning("tls_unverified", setting="SMARTWORKER_TLS_VERIFY")
         _warn(server)
+        chosen = kwargs.get("time_limit") or kwargs.get("soft_time_limit")
+        usual = (None, None) if chosen else usual_time_limits(self.app.conf)
+        self.app.smartworker_time_limits = usual
         super().on_before_init(quiet=quiet or as_json, **kwargs)
 
     def start(self) -> None:

@@ -32,9 +32,17 @@ class Request(CeleryRequest):
 
     #: Whether the task will run again: it asked to, or its message goes back.
     _goes_on = False
+    #: Hard and soft, in seconds; Celery takes them from the message.
+    time_limits: tuple[float | None, float | None] = (None, None)
     _has_left = False
     #: When it began, by the monotonic clock; None before that, and once it is counted.
     _began: float | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        own = *self.time_limits, self.task.time_limit, self.task.soft_time_limit
+        if not any(own):
+            self.time_limits = getattr(self.app, "smartworker_time_limits", own[:2])
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Celery makes a class for each task, which takes the outcome for a tuple.

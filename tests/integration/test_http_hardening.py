@@ -534,6 +534,26 @@ def test_no_secret_stands_in_a_log_line(
     assert "\x1b" not in json.dumps(text)
 
 
+def test_who_may_not_manage_is_in_the_log(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line for each refusal, with what was asked for and from where."""
+    with caplog.at_level(logging.WARNING, logger="smartworker.web"):
+        for what in ("pause", "resume", "run"):
+            site.client.post(f"/api/jobs/clean/{what}")
+        site.client.get("/api/jobs")
+        site.post("/api/jobs/none/pause")
+    lines: list[Any] = [record.msg for record in caplog.records]
+    assert [(x["event"], x["job"], x["status"]) for x in lines] == [
+        ("management_refused", "clean", 401),
+        ("management_refused", "clean", 401),
+        ("management_refused", "clean", 401),
+        ("management_refused", "", 401),
+        ("management_refused", "none", 403),
+    ]
+    assert {line["address"] for line in lines} == {"127.0.0.1"}
+
+
 # What follows needs no Redis: a small application behind the same server.
 
 HEAD_SECONDS = 1.0

@@ -13,7 +13,11 @@ from celery import Celery
 import smartworker
 from smartworker.cron.registry import Jobs
 from smartworker.settings import Settings
-from smartworker.worker.configuration import complete, defaults
+from smartworker.worker.configuration import (
+    complete,
+    defaults,
+    usual_time_limits,
+)
 from smartworker.worker.declared import jobs_of
 
 OURS = "redis://ours.example:6379/0"
@@ -162,7 +166,6 @@ def test_what_the_user_leaves_open_is_ours(app: Any, read: bool) -> None:
     expected = defaults(settings())
     assert {name: app.conf[name] for name in expected} == expected
     assert app.conf.task_acks_late is True
-    assert app.conf.task_time_limit == 1800
     assert app.conf.accept_content == ["json"]
     assert app.conf.result_expires == 3600
     assert app.conf.broker_url == OURS
@@ -329,13 +332,31 @@ def test_setup_twice_is_once(app: Any, read: bool) -> None:
 def test_a_forced_configuration_keeps_our_defaults(app: Any) -> None:
     """`config_from_object(force=True)` builds everything anew, ours included."""
     smartworker.setup(app, settings(doorbell="publish"))
-    assert app.conf.task_time_limit == 1800
-    app.config_from_object({"task_time_limit": 7}, force=True)
-    assert app.conf.task_time_limit == 7
-    left = {n: v for n, v in defaults(settings()).items() if n != "task_time_limit"}
+    assert app.conf.result_expires == 3600
+    app.config_from_object({"result_expires": 7}, force=True)
+    assert app.conf.result_expires == 7
+    left = {n: v for n, v in defaults(settings()).items() if n != "result_expires"}
     assert {n: app.conf[n] for n in left} == left
     assert app.conf.result_backend == OURS
     assert app.conf.broker_transport_options["doorbell"] == "publish"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "usual"),
+    [
+        ({}, (1800, 1500)),
+        ({"task_time_limit": 60}, (None, None)),
+        ({"task_soft_time_limit": 60}, (None, None)),
+        ({"task_time_limit": None}, (None, None)),
+    ],
+)
+def test_time_limits_are_ours_where_nobody_says_any(
+    app: Any, chosen: dict[str, Any], usual: tuple[int | None, int | None]
+) -> None:
+    """A soft one of ours would hold back a shorter hard one; None is a choice, too."""
+    smartworker.setup(app, settings())
+    app.conf.update(chosen)
+    assert usual_time_limits(app.conf) == usual
 
 
 def test_a_value_taken_back_is_ours_again(app: Any) -> None:

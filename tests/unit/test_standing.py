@@ -92,7 +92,7 @@ def test_the_record_of_the_last_slot(status: str, expected: str) -> None:
         ("FAILURE", "failed"),
         ("REVOKED", "revoked"),
         ("MISSED", "missed"),
-        ("STUCK", "failed"),
+        ("ANOTHER", "failed"),
     ],
 )
 def test_the_last_run(ended: str, expected: str) -> None:
@@ -108,11 +108,25 @@ def test_a_run_by_hand_after_the_slot() -> None:
     assert state(31, last=by_hand, record=record("SUCCESS")) == "failed"
 
 
+def test_a_record_that_says_queued_for_ever() -> None:
+    """A key gave the run of the slot another id: once a later run has ended, it has."""
+    queued = record("QUEUED", "run-of-a-key")
+    same_slot = ran("FAILURE", SLOT, "run-2")
+    later = ran("SUCCESS", SLOT + timedelta(minutes=10), "run-3")
+    before = ran("SUCCESS", SLOT - timedelta(minutes=10), "run-0")
+    assert state(31, record=queued, last=same_slot) == "failed"
+    assert state(31, record=queued, last=later) == "ok"
+    assert state(31, record=queued, last=before) == "queued"
+    assert state(31, record=queued, last=later, owner="run-of-a-key") == "running"
+
+
 def test_the_lease() -> None:
     """Whoever has it runs; one whose run has ended is about to be freed."""
     assert state(5, owner="run-2") == "running"
     assert state(5, owner="run-2", last=ran("SUCCESS")) == "running"
     assert state(5, owner="run-1", last=ran("SUCCESS")) == "ok"
+    ended = {"last": ran("SUCCESS"), "record": record("SUCCESS")}
+    assert state(5, owner="run-2", **ended) == "running"
     assert state(5, owner="run-1", record=record("QUEUED")) == "queued"
 
 
