@@ -27,6 +27,7 @@ class Variable:
 
 
 def parse_value(variable: Variable, text: str) -> Any:
+    """What the text means; raises SettingsError that names the variable."""
     try:
         return variable.parse(text)
     except (LookupError, ValueError, SettingsError) as error:
@@ -37,7 +38,10 @@ def parse_value(variable: Variable, text: str) -> Any:
 
 
 def read_text(environment: Mapping[str, str], variable: Variable) -> str | None:
-    """The text of a variable, or of the file it names; None if unset or blank."""
+    """The text of a variable, or of the file it names; None if unset or blank.
+
+    Raises SettingsError for a file that cannot be read.
+    """
     text = environment.get(variable.name, "").strip()
     path = environment.get(f"{variable.name}_FILE", "").strip()
     if variable.secret and path:
@@ -56,6 +60,7 @@ def read_text(environment: Mapping[str, str], variable: Variable) -> str | None:
 
 
 def refuse_unknown(environment: Mapping[str, str]) -> None:
+    """Raise SettingsError for a variable that is none of ours, and name the nearest."""
     known = {variable.name for variable in VARIABLES}
     known |= {f"{variable.name}_FILE" for variable in VARIABLES if variable.secret}
     known |= {"SMARTWORKER_TIMEZONE", "SMARTWORKER_WINDOWS"}
@@ -80,6 +85,8 @@ def _switch(text: str) -> bool:
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
+    """A reader of whole numbers in these bounds."""
+
     def check(text: str) -> int:
         number = int(text)
         if not least <= number <= most:
