@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.smartworker-ready
 
-.PHONY: run test test-faults lint setup
+.PHONY: run test test-faults lint setup pictures
 
 run: $(READY)
 	@exec $(BIN)/smartworker dev
@@ -13,6 +13,10 @@ test: lint
 # The whole fault matrix: processes, servers and connections that end at the wrong time.
 test-faults: $(READY)
 	$(BIN)/pytest -m "full or not full" tests/faults
+
+# The pictures of the README, from the real pages; needs chromium.
+pictures: $(READY)
+	PYTHONPATH=. $(BIN)/python docs/pictures.py
 
 lint: $(READY)
 	$(BIN)/ruff check

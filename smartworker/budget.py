@@ -51,6 +51,22 @@ class Share:
 
 
 @dataclass(frozen=True)
+class JobShare:
+    """What one job costs in a stretch of time."""
+
+    name: str
+    schedule: str
+    runs: int
+    #: Commands of one run.
+    each: int
+
+    @property
+    def commands(self) -> int:
+        """The commands of all its runs."""
+        return self.runs * self.each
+
+
+@dataclass(frozen=True)
 class Forecast:
     """The cost of a stretch of time. `cells` counts polls by half hour of the day."""
 
@@ -62,6 +78,9 @@ class Forecast:
     budget: int
     shares: tuple[Share, ...]
     cells: tuple[int, ...]
+    jobs: tuple[JobShare, ...] = ()
+    #: A doorbell that the producers ring: one command for each message.
+    rings: bool = False
 
     @property
     def polls(self) -> int:
@@ -71,7 +90,12 @@ class Forecast:
     @property
     def task_commands(self) -> int:
         """The commands that the tasks cost, each with a stored result."""
-        return len(TASK_COMMANDS) * self.tasks
+        return (len(TASK_COMMANDS) + self.rings) * self.tasks
+
+    @property
+    def job_commands(self) -> int:
+        """The commands that the runs of all jobs cost."""
+        return sum(job.commands for job in self.jobs)
 
     @property
     def lease_commands(self) -> int:
@@ -89,7 +113,7 @@ class Forecast:
     def commands(self) -> int:
         """Everything that is billed."""
         work = self.task_commands + self.lease_commands
-        return self.polls + work + START_COMMANDS * self.starts
+        return self.polls + work + self.job_commands + START_COMMANDS * self.starts
 
     @property
     def hours(self) -> tuple[int, ...]:
@@ -122,10 +146,13 @@ def simulate(
     tasks: int = 0,
     starts: int = 0,
     budget: int = FREE_COMMANDS,
+    jobs: tuple[JobShare, ...] = (),
+    rings: bool = False,
 ) -> Forecast:
     """The cost of the time from `start`, which polls at once, up to `end`.
 
-    `tasks` and `starts` of workers are totals; each worker polls by itself.
+    `tasks` and `starts` of workers are totals; each worker polls by itself. `rings`:
+    producers ring with one more command each.
     """
     start, end = to_utc(start), to_utc(end)
     polls: Counter[tuple[str | None, timedelta]] = Counter()
@@ -148,6 +175,8 @@ def simulate(
         budget=budget,
         shares=tuple(sorted(shares, key=_windows_first)),
         cells=tuple(cells[cell] for cell in range(CELLS)),
+        jobs=jobs,
+        rings=rings,
     )
 
 

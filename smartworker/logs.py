@@ -3,7 +3,8 @@
 import logging
 import re
 import sys
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -100,6 +101,24 @@ def configure(
     ours = logging.getLogger("smartworker")
     ours.setLevel(min(root.level, logging.INFO))
     logging.captureWarnings(True)
+    _adopt_structlog()
+
+
+def _adopt_structlog() -> None:
+    """`structlog.get_logger()` of a user speaks as ours do, unless it is configured."""
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
 
 
 def _drop_colours(
@@ -135,3 +154,18 @@ def bind(**fields: Any) -> Any:
 def reset(bound: Any) -> None:
     """Put the fields back as they were before `bind`."""
     structlog.contextvars.reset_contextvars(**bound)
+
+
+@contextmanager
+def bound(**fields: Any) -> Iterator[None]:
+    """Every line inside has these fields."""
+    before = bind(**fields)
+    try:
+        yield
+    finally:
+        reset(before)
+
+
+def bound_value(name: str) -> Any:
+    """What every line from here has in this field; None if it has none."""
+    return structlog.contextvars.get_contextvars().get(name)

@@ -35,19 +35,36 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Widening:
+    """Quiet polls are further apart for a while; windows are as they were."""
+
+    poll: timedelta
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
 class Policy:
     """Poll as the open window says, and every `quiet_poll` outside of all windows."""
 
     windows: Windows
     quiet_poll: timedelta
+    widening: Widening | None = None
 
     def decide(self, now: datetime) -> Decision:
         """The decision for this instant; it holds until its `until`."""
-        window = self.windows.at(now)
+        window, until = self.windows.at(now), self.windows.next_change(now)
+        poll, reason = self.quiet_poll, "no window is open"
+        wide = self.widening
+        if window:
+            poll, reason = window.poll, f"window {window.name} is open"
+        elif wide and wide.poll > poll and to_utc(now) < wide.until:
+            poll, reason = wide.poll, wide.reason
+            until = wide.until if until is None else min(until, wide.until)
         return Decision(
-            poll=window.poll if window else self.quiet_poll,
+            poll=poll,
             window=window.name if window else None,
             since=self.windows.last_change(now),
-            until=self.windows.next_change(now),
-            reason=f"window {window.name} is open" if window else "no window is open",
+            until=until,
+            reason=reason,
         )

@@ -13,10 +13,12 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from smartworker.credentials import check_signing, check_tokens
+from smartworker.durations import format_duration
 from smartworker.errors import SettingsError
 from smartworker.variables import (
     UPSTASH_PASSWORD,
     VARIABLES,
+    Dashboard,
     Doorbell,
     LogFormat,
     Network,
@@ -29,6 +31,8 @@ from smartworker.windows import Windows
 
 SHORTEST_POLL = timedelta(seconds=1)
 LONGEST_POLL = timedelta(days=1)
+#: How far quiet polls widen when the budget is used up, unless the operator says it.
+LONGEST_QUIET_POLL = timedelta(hours=2)
 DEFAULT_ZONE = "America/New_York"
 DEFAULT_WINDOWS = "20:00-23:00=30s"
 SCHEMES = ("redis", "rediss")
@@ -50,6 +54,7 @@ class Settings:
         default_factory=lambda: Windows.parse(DEFAULT_WINDOWS, DEFAULT_ZONE)
     )
     quiet_poll: timedelta = timedelta(minutes=30)
+    longest_quiet_poll: timedelta | None = None
     doorbell: Doorbell = "auto"
     lease: timedelta | None = None
     max_deliveries: int = 5
@@ -61,6 +66,7 @@ class Settings:
     webhook_secrets: tuple[str, ...] = _secret(())
     qstash_current_key: str | None = _secret()
     qstash_next_key: str | None = _secret()
+    dashboard: Dashboard = "guarded"
     trigger_limit: int = 1200
     trusted_proxies: tuple[Network, ...] = ()
     monthly_budget: int = 500_000
@@ -68,10 +74,15 @@ class Settings:
     log_format: LogFormat = "json"
     port: int = 8000
     database_url: str | None = _secret()
+    state_dir: str = ""
+    ping_url: str | None = _secret()
+    #: Where a worker listens: address and port; None: nowhere.
+    metrics_port: tuple[str, int] | None = None
 
     def __post_init__(self) -> None:
         """Check what the types cannot say."""
         check_poll("SMARTWORKER_QUIET_POLL", self.quiet_poll)
+        check_longest(self.longest_quiet_poll, self.quiet_poll)
         for span in self.windows.spans:
             check_poll("SMARTWORKER_WINDOWS", span.poll)
         for name, url in (
@@ -111,6 +122,19 @@ def check_poll(name: str, poll: timedelta) -> None:
         raise SettingsError(
             f"{name} asks for a poll every {poll.total_seconds():g} seconds: "
             "allowed is 1s to 24h, such as 30s or 30m."
+        )
+
+
+def check_longest(longest: timedelta | None, quiet: timedelta) -> None:
+    """Refuse a bound of the quiet poll that is below the quiet poll itself."""
+    if longest is None:
+        return
+    check_poll("SMARTWORKER_LONGEST_QUIET_POLL", longest)
+    if longest < quiet:
+        raise SettingsError(
+            f"SMARTWORKER_LONGEST_QUIET_POLL is {format_duration(longest)} and "
+            f"SMARTWORKER_QUIET_POLL is {format_duration(quiet)}: the longest must not "
+            "be shorter; write the same for both, and quiet polls never widen."
         )
 
 

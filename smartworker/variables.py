@@ -3,15 +3,17 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from smartworker.durations import parse_duration
 from smartworker.errors import SettingsError
+from smartworker.ping import check_ping
 
 Doorbell = Literal["auto", "keyspace", "publish", "off"]
 LogFormat = Literal["json", "console"]
+Dashboard = Literal["guarded", "open", "private", "off"]
 Network = IPv4Network | IPv6Network
 
 
@@ -96,6 +98,14 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return check
 
 
+def _listener(text: str) -> tuple[str, int]:
+    """A port on all addresses, or on the one before the colon."""
+    host, colon, port = text.rpartition(":")
+    if colon:
+        IPv4Address(host)
+    return host or "0.0.0.0", whole(1, 65_535)(port)  # noqa: S104 - asked for
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -121,6 +131,12 @@ VARIABLES = (
         "quiet_poll",
         parse_duration,
         "write a duration from 1s to 24h, such as 30m",
+    ),
+    Variable(
+        "SMARTWORKER_LONGEST_QUIET_POLL",
+        "longest_quiet_poll",
+        parse_duration,
+        "write a duration from 1s to 24h, such as 2h",
     ),
     Variable(
         "SMARTWORKER_DOORBELL",
@@ -161,6 +177,12 @@ VARIABLES = (
     Variable("QSTASH_CURRENT_SIGNING_KEY", "qstash_current_key", str, "", secret=True),
     Variable("QSTASH_NEXT_SIGNING_KEY", "qstash_next_key", str, "", secret=True),
     Variable(
+        "SMARTWORKER_DASHBOARD",
+        "dashboard",
+        _choice(get_args(Dashboard)),
+        f"allowed is {', '.join(get_args(Dashboard))}",
+    ),
+    Variable(
         "SMARTWORKER_TRIGGER_LIMIT",
         "trigger_limit",
         whole(1, 1_000_000),
@@ -188,5 +210,19 @@ VARIABLES = (
         f"allowed is {', '.join(get_args(LogFormat))}",
     ),
     Variable("PORT", "port", whole(0, 65_535), "write a port number from 0 to 65535"),
+    Variable(
+        "SMARTWORKER_METRICS_PORT",
+        "metrics_port",
+        _listener,
+        "write a port from 1 to 65535, such as 9808, or 127.0.0.1:9808",
+    ),
     Variable("DATABASE_URL", "database_url", str, "", secret=True),
+    Variable("SMARTWORKER_STATE_DIR", "state_dir", str, ""),
+    Variable(
+        "SMARTWORKER_PING_URL",
+        "ping_url",
+        check_ping,
+        "write an address such as https://hc-ping.com/KEY/{job}",
+        secret=True,
+    ),
 )

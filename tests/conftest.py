@@ -9,6 +9,10 @@ import pytest
 import redis
 
 from smartworker.store.server import EmbeddedServer
+from tests.logged import Watch
+
+# The fixtures `browser` and `open_page`.
+pytest_plugins = ["tests.browser"]
 
 SERVERS = ("valkey", "redis")
 ServerOf = Callable[[str], EmbeddedServer]
@@ -25,6 +29,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test marked `every_server` runs once on each kind of server."""
     if metafunc.definition.get_closest_marker("every_server"):
         metafunc.parametrize("server_kind", SERVERS)
+
+
+@pytest.fixture(autouse=True)
+def known_events() -> Iterator[None]:
+    """A test fails when a line of ours is not as the table of events says."""
+    with Watch().on() as watch:
+        yield
+    assert watch.complaints == []
 
 
 @pytest.fixture

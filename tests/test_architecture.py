@@ -24,7 +24,18 @@ ARROWS = {
     "web": {"top", "store", "broker", "cron", "worker"},
     "examples": {"top", "cron", "worker", "web", "store", "cli"},
     "deploy": {"top", "cron"},
-    "cli": {"top", "store", "broker", "cron", "worker", "web", "app", "deploy"},
+    "review": {"top"},
+    "cli": {
+        "top",
+        "store",
+        "broker",
+        "cron",
+        "worker",
+        "web",
+        "app",
+        "deploy",
+        "review",
+    },
 }
 
 # The only homes of each foreign world.
@@ -40,13 +51,17 @@ HOMES = {
     "qstash": {"web"},
     "cachetools": {"web"},
     "sqlalchemy": {"store", "examples"},
-    "jinja2": {"deploy"},
+    "jinja2": {"deploy", "web", "review"},
+    "itsdangerous": {"web"},
     "fastapi": {"web", "examples"},
     "starlette": {"web", "examples"},
     "uvicorn": {"web", "examples"},
     "httpx": {"web", "examples"},
     "pydantic": {"web", "examples"},
     "structlog": {"logs.py"},
+    "sentry_sdk": {"worker/crons.py"},
+    "msgspec": {"review"},
+    "prometheus_client": {"exposition.py"},
     "click": {"cli", "worker/bootstep.py"},  # Celery takes click options for its own
     "rich": {"cli"},
     "flower": {"cli"},
@@ -60,7 +75,10 @@ WEB_ONLY = {
     "httpx",
     "pydantic",
     "cachetools",
+    "itsdangerous",
     "jinja2",
+    "msgspec",
+    "prometheus_client",
     "standardwebhooks",
     "qstash",
     "sqlalchemy",
@@ -201,7 +219,7 @@ def test_worker_half_does_without_the_web_half() -> None:
     names = [
         ".".join(("smartworker", *path.relative_to(ROOT).with_suffix("").parts))
         for path in MODULES
-        if owner(path) not in {"web", "examples", "deploy"}
+        if owner(path) not in {"web", "examples", "deploy", "review"}
         and path.name != "__init__.py"
     ]
     code = (

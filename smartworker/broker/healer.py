@@ -22,7 +22,7 @@ class Healer:
     """Guards what talks to the server; tries again with the pauses of the trouble.
 
     `heal` makes everything work again, or raises; it returns how many messages it
-    found in flight that nobody held.
+    found in flight that nobody held. `tell` is called when an outage begins or ends.
     """
 
     def __init__(
@@ -30,10 +30,12 @@ class Healer:
         clock: Clock,
         heal: Callable[[Outage], int],
         interval: Callable[[], float],
+        tell: Callable[[], object] = bool,
     ) -> None:
         self._clock = clock
         self._heal = heal
         self._interval = interval
+        self._tell = tell
         #: Without a loop nobody tries again: kombu reconnects by itself then.
         self.loop: Loop | None = None
         #: The trouble that goes on now.
@@ -55,6 +57,8 @@ class Healer:
                 self._retry()
             else:
                 self._retry_later(error)
+            if self.outage is not None:
+                self._tell()
 
     def overhear(self, hear: Callable[[], bool], hang_up: Callable[[], None]) -> None:
         """Hear the doorbell during an outage: unread it wakes the loop without end.
@@ -86,6 +90,7 @@ class Healer:
         else:
             self.outage = None
             outage.over(self._clock.monotonic(), found)
+            self._tell()
 
     def _retry_later(self, error: Exception) -> None:
         if self.outage is not None and self.loop is not None:

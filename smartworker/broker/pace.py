@@ -1,6 +1,7 @@
 """The pace: when the next poll is due."""
 
 import random
+from collections.abc import Callable
 
 from smartworker.clock import Clock
 
@@ -26,6 +27,18 @@ class Pace:
         self.due = clock.monotonic()
         #: When the last one was made; None before the first.
         self.last: float | None = None
+        #: Told of each poll, and of each outage's begin and end, in the loop's thread;
+        #: they must be quick and must not raise.
+        self.watchers: list[Callable[[], None]] = []
+
+    def current(self) -> float:
+        """The interval in force, in seconds."""
+        return self.interval
+
+    def tell(self) -> None:
+        """Tell all who watch."""
+        for watcher in [*self.watchers]:
+            watcher()
 
     def set_interval(self, seconds: float) -> None:
         """Another interval from now on; the next poll is due at once."""
@@ -61,3 +74,4 @@ class Pace:
         self.last = now
         # A poll out of turn, as after each reconnect, starts the interval anew.
         self.due = max(min(self.due, now) + gap, now + gap / 2)
+        self.tell()

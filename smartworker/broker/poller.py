@@ -63,7 +63,7 @@ class Poller:
         self._custody: Custody | None = None
         self._next_poll = Alarm(self._on_timer, clock)
         self._next_chores = Alarm(self._on_chores, clock)
-        self._healer = Healer(clock, self._heal, lambda: self.pace.interval)
+        self._healer = Healer(clock, self._heal, self.pace.current, self.pace.tell)
         self._changed = True
         #: Called once, when the doorbell is confirmed and the first look was made.
         self.on_ready: Callable[[], None] = _nothing

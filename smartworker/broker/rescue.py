@@ -27,6 +27,8 @@ def tell_dead(facts: Facts) -> None:
         attempts=facts.attempts,
         task_id=facts.task_id,
         task=facts.task,
+        job=facts.headers.get("job"),
+        trigger_id=facts.headers.get("trigger_id"),
     )
 
 

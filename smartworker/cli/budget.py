@@ -1,4 +1,4 @@
-"""`smartworker budget`: what an app will cost in a month, item by item."""
+"""`smartworker budget`: what this month costs, or what the plan says, item by item."""
 
 import json
 import sys
@@ -10,11 +10,13 @@ from typing import Any
 import click
 
 from smartworker.budget import MONTH, simulate
-from smartworker.cli.connection import app_option, load
+from smartworker.cli.connection import EXIT_STATUSES, app_option, load, opened
+from smartworker.cli.month import month_from
 from smartworker.clock import system_clock
 from smartworker.errors import SettingsError
 from smartworker.policy import Policy
 from smartworker.settings import Settings
+from smartworker.store import processes
 from smartworker.worker.declared import jobs_of
 from smartworker.worker.overview import Row, declared
 
@@ -74,56 +76,87 @@ class Budget:
 
 
 @click.command(
-    short_help="What a month costs: idle polls, each job, and the total.",
-    epilog="""\b
+    short_help="What this month has cost and will cost: by cause and by job.",
+    epilog=f"""\b
 Examples:
   smartworker budget
-  smartworker budget -A shop --workers 2 --tasks 500
   smartworker budget -A shop --json
+  smartworker budget --offline --workers 2 --tasks 500
 
-Exit statuses: 0 within the budget, 1 over it, 2 wrong usage, 78 a setting is wrong.
+Exit statuses: 0 within the budget, 1 the forecast is over it, 2 wrong usage,
+{EXIT_STATUSES}.
 """,
 )
 @app_option
 @click.option(
+    "--offline", is_flag=True, help="Ask no server: what the plan costs in 30 days."
+)
+@click.option(
     "--workers",
     type=click.IntRange(1, 1000),
-    default=1,
-    show_default=True,
-    help="How many workers run.",
+    help="How many workers run; default as many as there are, and 1 offline.",
 )
 @click.option(
     "--tasks",
     type=click.IntRange(0, 10**9),
     default=0,
-    show_default=True,
-    help="Tasks a day beside the jobs, each with a stored result.",
+    help="Offline: tasks a day beside the jobs, each with a stored result.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def budget(app_name: str, workers: int, tasks: int, as_json: bool) -> None:
-    """Say what a month of 30 days costs, and which part of it each job is.
+def budget(
+    app_name: str, offline: bool, workers: int | None, tasks: int, as_json: bool
+) -> None:
+    """Say what this month has cost, what it will cost, and for what.
 
-    The limit is SMARTWORKER_MONTHLY_BUDGET; a plan that is over it ends with exit
-    status 1. No server is asked.
+    The limit is SMARTWORKER_MONTHLY_BUDGET; a forecast that is over it ends with exit
+    status 1. 1 command; with --offline none, and only the plan is known.
     """
     app = load(app_name)
+    if not offline and app.conf.broker_url:
+        if tasks:
+            raise click.UsageError("--tasks goes with --offline: tasks are measured.")
+        over = tell_month(app_name, workers, as_json=as_json)
+    else:
+        load_tasks(app, app_name)
+        if not offline and not as_json:
+            click.echo("No broker is set (REDIS_URL), so this is the plan.", err=True)
+        over = _tell_plan(app, workers or 1, tasks, as_json=as_json)
+    if over:
+        sys.exit(OVER)
+
+
+def tell_month(app_name: str, workers: int | None, *, as_json: bool) -> bool:
+    """Print this month, as it was recorded and will be; whether it is over."""
+    with opened(app_name) as broker:
+        rows = processes.read(broker.client, broker.prefix, processes.LOOK_CAUSE)
+    app, now = broker.app, system_clock.now()
     load_tasks(app, app_name)
-    now = system_clock.now()
-    made = budget_of(
-        app.smartworker,
-        declared(jobs_of(app), app.smartworker, now, workers=workers, app=app),
-        now,
-        workers=workers,
-        tasks=tasks,
-    )
+    found = month_from(app, rows, now, workers)
+    if as_json:
+        plan = plan_of(app, now, workers or found.workers)
+        click.echo(json.dumps({**plan.as_json(), **found.as_json()}, indent=2))
+    else:
+        from smartworker.cli.month_print import print_month
+
+        print_month(found)
+    return found.outlook.is_over
+
+
+def _tell_plan(app: Any, workers: int, tasks: int, *, as_json: bool) -> bool:
+    made = plan_of(app, system_clock.now(), workers, tasks)
     if as_json:
         click.echo(json.dumps(made.as_json(), indent=2))
     else:
         from smartworker.cli.budget_print import print_budget
 
         print_budget(made)
-    if made.is_over:
-        sys.exit(OVER)
+    return made.is_over
+
+
+def plan_of(app: Any, now: datetime, workers: int, tasks: int = 0) -> Budget:
+    """What the plan of an app costs in 30 days; asks nobody."""
+    rows = declared(jobs_of(app), app.smartworker, now, workers=workers, app=app)
+    return budget_of(app.smartworker, rows, now, workers=workers, tasks=tasks)
 
 
 def budget_of(

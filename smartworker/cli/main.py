@@ -15,6 +15,7 @@ COMMANDS = {
     "windows": "smartworker.cli.plan:windows",
     "simulate": "smartworker.cli.plan:simulate",
     "budget": "smartworker.cli.budget:budget",
+    "review": "smartworker.cli.review:review",
     "status": "smartworker.cli.status:status",
     "active": "smartworker.cli.inspect:active",
     "scheduled": "smartworker.cli.inspect:scheduled",

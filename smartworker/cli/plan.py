@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from smartworker.budget import Forecast
 from smartworker.budget import simulate as forecast_of
+from smartworker.cli.plan_jobs import WhatIfJob, read_job, share_of
 from smartworker.cli.plan_options import (
     Checked,
     read_day,
@@ -21,7 +23,7 @@ from smartworker.policy import Policy
 from smartworker.settings import Settings
 
 
-def _load(
+def load(
     spans: str | None, quiet_poll: str | None, timezone: str | None
 ) -> tuple[Settings, Policy]:
     """The settings of the environment, with the options laid over them."""
@@ -50,7 +52,7 @@ def windows(
     as_json: bool,
 ) -> None:
     """Show which window is open, since when and until when."""
-    _, policy = _load(spans, quiet_poll, timezone)
+    _, policy = load(spans, quiet_poll, timezone)
     now = at or system_clock.now()
     if as_json:
         click.echo(json.dumps(describe(policy, now)))
@@ -76,8 +78,12 @@ def describe(policy: Policy, now: datetime) -> dict[str, Any]:
 
 
 @click.command(
-    epilog="Examples: smartworker simulate --from 2026-11-01 --days 1; "
-    "smartworker simulate --month 2026-11 --tasks 200"
+    epilog="""\b
+Examples:
+  smartworker simulate --from 2026-11-01 --days 1
+  smartworker simulate --month 2026-11 --tasks 200
+  smartworker simulate --workers 2 --job 'sync=* * * * *' --windows 8:00-20:00=1m
+"""
 )
 @click.option(
     "--from", "first", type=Checked("day", read_day), help="First day; default today."
@@ -96,6 +102,18 @@ def describe(policy: Policy, now: datetime) -> dict[str, Any]:
     show_default=True,
     help="Tasks a day, each with a stored result.",
 )
+@click.option(
+    "--job",
+    "jobs",
+    type=Checked("job", read_job),
+    multiple=True,
+    help="A job more, such as 'sync=*/5 * * * *'; several times for several.",
+)
+@click.option(
+    "--doorbell",
+    type=click.Choice(("keyspace", "publish")),
+    help="Instead of SMARTWORKER_DOORBELL: who rings.",
+)
 @what_if
 def simulate(
     first: date | None,
@@ -103,40 +121,78 @@ def simulate(
     month: date | None,
     workers: int,
     tasks: int,
+    jobs: tuple[WhatIfJob, ...],
+    doorbell: str | None,
     spans: str | None,
     quiet_poll: str | None,
     timezone: str | None,
     as_json: bool,
 ) -> None:
-    """Forecast the polls and commands of a day, some days or a month."""
+    """Forecast the polls and commands of a day, some days or a month.
+
+    With --windows, --quiet-poll, --workers, --job or --doorbell also how much that
+    differs from the present plan: the settings of the environment and one worker.
+    """
     if month and (first or days):
         raise click.UsageError("--month goes without --from and --days.")
-    settings, policy = _load(spans, quiet_poll, timezone)
+    settings, policy = load(spans, quiet_poll, timezone)
     first = month or first or policy.windows.local(system_clock.now()).date()
     length = _days_of_month(first) if month else (days or 1)
-    forecast = forecast_of(
-        policy,
-        policy.windows.midnight(first),
-        policy.windows.midnight(first + timedelta(days=length)),
-        workers=workers,
-        tasks=tasks * length,
-        budget=settings.monthly_budget,
-    )
+    what = WhatIf(workers, tasks * length, jobs, doorbell)
+    forecast = _forecast(settings, policy, first, length, what)
+    present = None
+    if workers > 1 or jobs or doorbell or spans or quiet_poll:
+        plan = load(None, None, timezone)
+        present = _forecast(*plan, first, length, WhatIf(tasks=tasks * length))
     if as_json:
-        click.echo(json.dumps(describe_forecast(policy, forecast)))
+        click.echo(json.dumps(describe_forecast(policy, forecast, present)))
     else:
         from smartworker.cli.plan_print import print_forecast
 
-        print_forecast(policy, forecast, length)
+        print_forecast(policy, forecast, length, present)
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """What else there is beside the settings; `tasks` are those of the whole time."""
+
+    workers: int = 1
+    tasks: int = 0
+    jobs: tuple[WhatIfJob, ...] = ()
+    doorbell: str | None = None
+
+
+def _forecast(
+    settings: Settings, policy: Policy, first: date, days: int, what: WhatIf
+) -> Forecast:
+    start = policy.windows.midnight(first)
+    end = policy.windows.midnight(first + timedelta(days=days))
+    rings = (what.doorbell or settings.doorbell) == "publish"
+    return forecast_of(
+        policy,
+        start,
+        end,
+        workers=what.workers,
+        tasks=what.tasks,
+        budget=settings.monthly_budget,
+        rings=rings,
+        jobs=tuple(
+            share_of(job, settings, start, end, workers=what.workers, rings=rings)
+            for job in what.jobs
+        ),
+    )
 
 
 def _days_of_month(first: date) -> int:
     return ((first + timedelta(days=31)).replace(day=1) - first).days
 
 
-def describe_forecast(policy: Policy, forecast: Forecast) -> dict[str, Any]:
+def describe_forecast(
+    policy: Policy, forecast: Forecast, present: Forecast | None = None
+) -> dict[str, Any]:
     """The forecast as plain values; the contract of `simulate --json`."""
     local = policy.windows.local
+    now = None if present is None else present.month_commands
     return {
         "polls": forecast.polls,
         "commands": forecast.commands,
@@ -148,6 +204,8 @@ def describe_forecast(policy: Policy, forecast: Forecast) -> dict[str, Any]:
         "monthly_budget": forecast.budget,
         "budget_share": round(forecast.budget_share, 6),
         "month_commands": forecast.month_commands,
+        "present_month_commands": now,
+        "month_difference": None if now is None else forecast.month_commands - now,
         "dollars": round(forecast.dollars, 6),
         "windows": [
             {
@@ -158,6 +216,7 @@ def describe_forecast(policy: Policy, forecast: Forecast) -> dict[str, Any]:
             }
             for share in forecast.shares
         ],
+        "jobs": [{**asdict(job), "commands": job.commands} for job in forecast.jobs],
         "hours": forecast.hours,
     }
 

@@ -55,14 +55,19 @@ def _changes(policy: Policy, decision: Decision) -> Iterator[tuple[datetime, Dec
         yield instant, decision
 
 
-def print_forecast(policy: Policy, forecast: Forecast, days: int) -> None:
-    """The cost by window, the 24 hours of the day, and the month's budget."""
+def print_forecast(
+    policy: Policy, forecast: Forecast, days: int, present: Forecast | None = None
+) -> None:
+    """The cost by window, the 24 hours of the day, and the month's budget.
+
+    `present`: the same time with the present plan, to be compared with.
+    """
     utf = _console().encoding.lower().startswith("utf")
     _print(
         _title(policy, forecast, days),
         _cost(forecast),
         strip(forecast, days, blocks=utf),
-        _price(forecast, days),
+        _price(forecast, days, present),
     )
 
 
@@ -87,8 +92,15 @@ def _cost(forecast: Forecast) -> Table:
             format_duration(share.open),
             f"{share.polls:,}",
         )
+    for job in forecast.jobs:
+        table.add_row(
+            f"{job.name}, {job.runs:,} runs",
+            f"{job.each} each",
+            "",
+            f"{job.commands:,}",
+        )
     if forecast.tasks:
-        each = f"{len(TASK_COMMANDS)} each"
+        each = f"{len(TASK_COMMANDS) + forecast.rings} each"
         table.add_row(
             f"{forecast.tasks:,} tasks", each, "", f"{forecast.task_commands:,}"
         )
@@ -127,7 +139,7 @@ def _range(least: float, most: float) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _price(forecast: Forecast, days: int) -> str:
+def _price(forecast: Forecast, days: int, present: Forecast | None) -> str:
     budget = f"{forecast.budget:,}"
     lines = [
         f"{forecast.commands:,} commands are {_percent(forecast.budget_share)} of the "
@@ -137,6 +149,12 @@ def _price(forecast: Forecast, days: int) -> str:
         month = forecast.month_commands
         share = _percent(month / forecast.budget)
         lines.append(f"{MONTH.days} days at this rate: {month:,} commands, {share}.")
+    if present is not None:
+        change = forecast.month_commands - present.month_commands
+        lines.append(
+            f"In 30 days that is {change:+,} against the present plan's "
+            f"{present.month_commands:,}."
+        )
     lines.append(f"Each start of a worker adds at most {START_COMMANDS}.")
     if forecast.month_commands > forecast.budget:
         lines.append("This is over the monthly budget.")

@@ -139,6 +139,7 @@ def dev_text(ground: Ground, trigger: str) -> str:
     bearer = f"-H 'Authorization: Bearer {ground.bearer}'"
     lines = (
         f"smartworker answers at {ground.address} and Ctrl-C stops it.",
+        f"The dashboard is the page {ground.address}/ and takes the token below.",
         "",
         "Queue the job, as an external cron service does:",
         f"  curl -X POST {bearer} {ground.address}{trigger}",

@@ -136,6 +136,7 @@ def _queue(broker: Link, run: Run) -> dict[str, Any]:
         "status": "accepted",
         **facts,
         "task_id": earlier.get("task_id") or run.task_id,
+        "trigger_id": before.get("trigger_id") or outcome.trigger_id,
         "replayed": not outcome.pushed,
         "expected_start_by": stamp(start_by(broker.app, now)),
     }

@@ -71,6 +71,12 @@ class Tokens:
         """The jobs that have a token of their own."""
         return frozenset(token.job for token in self._tokens if token.job is not None)
 
+    @property
+    def fingerprint(self) -> bytes:
+        """Another one as soon as the tokens that manage are others; b"" for none."""
+        managing = sorted(token.digest for token in self._tokens if token.manages)
+        return sha256(b"".join(managing)).digest() if managing else b""
+
     def role(self, job: str | None, presented: bytes) -> Role:
         """What these bytes may do with this job; None: with no job in particular."""
         digest = sha256(presented).digest()

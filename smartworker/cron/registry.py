@@ -13,6 +13,7 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 from smartworker.cron.schedule import Schedule
 from smartworker.durations import parse_duration
 from smartworker.errors import JobError, SettingsError, UnknownJob
+from smartworker.ping import OFF, check_ping
 from smartworker.settings import DEFAULT_ZONE
 from smartworker.windows import Windows
 
@@ -20,6 +21,8 @@ LONGEST_NAME = 63
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 #: A year like any other, for what follows from a schedule alone.
 _SAMPLE = datetime(2026, 1, 1, tzinfo=UTC)
+#: What Sentry takes for the slug of a monitor.
+_SLUG = re.compile(r"[a-z0-9_-]{1,50}", re.ASCII)
 _WORD = re.compile(r"[^\W\d]\w*")
 
 #: May a run begin while an earlier one of the same job is not done?
@@ -53,6 +56,8 @@ class Options(TypedDict, total=False):
     limit: timedelta | str | None
     parameters: Mapping[str, Any]
     sync: bool
+    ping: str | None
+    sentry_monitor: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +96,10 @@ class Job:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     #: Whether `?sync=true` may wait for the result.
     sync: bool = False
+    #: Where runs are pinged, instead of SMARTWORKER_PING_URL; "off": nowhere. A secret.
+    ping: str | None = field(default=None, repr=False)
+    #: The slug of the monitor of Sentry Crons that its runs check in at.
+    sentry_monitor: str | None = None
 
     def __post_init__(self) -> None:
         """Check what the types cannot say, and freeze the arguments."""
@@ -106,6 +115,12 @@ class Job:
         self._check_choices()
         self._check_times()
         self._check_windows()
+        self._check_ping()
+        if self.sentry_monitor is not None and not _SLUG.fullmatch(self.sentry_monitor):
+            raise self._error(
+                f"the Sentry monitor {self.sentry_monitor!r}, which is no slug: write "
+                "lower-case letters, digits, hyphens and underscores, 50 at most"
+            )
         for name in self.parameters:
             if not _WORD.fullmatch(name) or name in self.kwargs:
                 raise self._error(
@@ -165,6 +180,15 @@ class Job:
             f"the schedule {self.schedule.expression!r}, none of whose slots lies in "
             "its windows: let them meet"
         )
+
+    def _check_ping(self) -> None:
+        try:
+            if self.ping not in (None, OFF):
+                check_ping(self.ping)
+        except ValueError as error:
+            raise self._error(
+                f"a ping that is not shown: {error}, or it is 'off'"
+            ) from error
 
     def _error(self, what: str) -> JobError:
         return JobError(f"The job {self.name!r} has {what}.")

@@ -9,12 +9,12 @@ from smartworker.store.meter import because
 MOST_AT_ONCE = 1_000
 
 
-def lengths(client: Any, queue_keys: Sequence[str]) -> list[int]:
+def lengths(client: Any, queue_keys: Sequence[str], cause: str = "purge") -> list[int]:
     """How many messages wait in each queue key. 1 command each."""
     pipe = client.pipeline(transaction=False)
     for key in queue_keys:
         pipe.llen(key)
-    with because("purge"):
+    with because(cause):
         return [int(count) for count in pipe.execute()]
 
 

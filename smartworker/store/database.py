@@ -200,19 +200,34 @@ def _table() -> "Table":
         sa.Column("seconds", sa.Float()),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("tail", sa.Text(), nullable=False),
+        # Last: tables of earlier releases get it afterwards.
+        sa.Column("trigger_id", sa.String(64), server_default="", nullable=False),
         sa.Index(f"{TABLE}_job", "job", "id"),
     )
 
 
 def _create(engine: "Engine") -> None:
-    """Make the table, unless somebody else just does."""
-    from sqlalchemy import inspect
+    """Make the table and its last column, unless somebody else just does."""
+    from sqlalchemy import inspect, text
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         _table().metadata.create_all(engine)
     except SQLAlchemyError:
         if not inspect(engine).has_table(TABLE):
+            raise
+
+    def is_complete() -> bool:
+        return "trigger_id" in {c["name"] for c in inspect(engine).get_columns(TABLE)}
+
+    if is_complete():
+        return
+    column = "trigger_id VARCHAR(64) DEFAULT '' NOT NULL"
+    try:
+        with engine.begin() as connection:
+            connection.execute(text(f"ALTER TABLE {TABLE} ADD COLUMN {column}"))
+    except SQLAlchemyError:
+        if not is_complete():
             raise
 
 

@@ -100,6 +100,12 @@ class DeadLetters:
                 return
             start = "(" + rows[-1][0].decode()
 
+    def newest(self, count: int) -> list[DeadLetter]:
+        """At most so many dead letters, newest first. 1 command."""
+        with because("dead"):
+            rows = self.client.xrevrange(self.key, count=count)
+        return [_letter(row) for row in rows]
+
     def get(self, letter_id: str) -> DeadLetter | None:
         """One dead letter, or None. 1 command. Raises ValueError for no id at all."""
         _check(letter_id)

@@ -1,12 +1,14 @@
 """What the server tells of itself. INFO and CONFIG GET are not billed."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from smartworker.clock import Clock
 from smartworker.doctor import ServerFacts
 from smartworker.store.client import ResponseError
 from smartworker.store.meter import because
-from smartworker.store.notifications import SETTING
+from smartworker.store.notifications import SETTING, missing
 
 
 def look(client: Any) -> ServerFacts:
@@ -32,12 +34,30 @@ def inspect(client: Any) -> ServerFacts:
     """What INFO and CONFIG tell. At most 4 commands, none billed."""
     facts = look(client)
     snapshots = _configured(client, "save")
+    flags = _configured(client, SETTING)
     return replace(
         facts,
         snapshots=None if snapshots is None else bool(snapshots),
         policy=facts.policy or _configured(client, "maxmemory-policy"),
-        notifies=_configured(client, SETTING) is not None,
+        notifies=flags is not None,
+        missing_flags="" if flags is None else missing(flags),
     )
+
+
+def skew(client: Any, clock: Clock) -> timedelta | None:
+    """How far the server's clock is in front of ours; None where it does not say.
+
+    The way there and back counts half. 1 command.
+    """
+    before = clock.now()
+    with because("doctor"):
+        try:
+            seconds, micros = client.time()
+        except ResponseError:
+            return None
+    here = before + (clock.now() - before) / 2
+    there = datetime.fromtimestamp(int(seconds), UTC)
+    return there + timedelta(microseconds=int(micros)) - here
 
 
 def _configured(client: Any, name: str) -> str | None:

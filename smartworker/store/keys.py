@@ -10,6 +10,8 @@ LEASES = f"{NAMESPACE}:leases"
 DEAD = f"{NAMESPACE}:dead"
 #: A hash: what is known of all cron jobs, beside their declaration.
 JOBS = f"{NAMESPACE}:jobs"
+#: A hash: id of a start -> what that process does and has spent (rows.py).
+PROCESSES = f"{NAMESPACE}:processes"
 #: A channel: a job was paused or resumed.
 JOB_NEWS = f"{NAMESPACE}:news"
 #: kombu's record of what stock workers hold: tag -> message, and tag -> taken when.

@@ -7,7 +7,7 @@ server's `INFO commandstats` says. One ledger per process, as there is one bill.
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -63,6 +63,9 @@ class Ledger:
     def __init__(self) -> None:
         self._counts: Counts = Counter()
         self._lock = threading.Lock()
+        self._fresh = 0
+        self._most = 0
+        self._alarm: Callable[[], object] | None = None
 
     def book(self, commands: Iterable[str]) -> None:
         """Add commands that were sent, on the cause of the running block."""
@@ -70,11 +73,50 @@ class Ledger:
         with self._lock:
             for command in commands:
                 self._counts[exceptions.get(command, cause), command] += 1
+                self._fresh += is_billed(command)
+        self._look()
 
     def merge(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Add what another process counted, or what `drain` took too early."""
         with self._lock:
             self._counts.update(counts)
+            self._fresh += sum(n for (_, name), n in counts.items() if is_billed(name))
+        self._look()
+
+    def watch(self, most: int, alarm: Callable[[], object] | None) -> None:
+        """Call `alarm` with each command while `most` billed ones are not settled.
+
+        It is called in the thread of whoever sends, so it must be quick. Begins now,
+        and takes the place of an earlier one.
+        """
+        with self._lock:
+            self._fresh, self._most, self._alarm = 0, most, alarm
+
+    def unwatch(self, alarm: Callable[[], object]) -> None:
+        """Do not call this one any more."""
+        with self._lock:
+            if self._alarm == alarm:
+                self._alarm = None
+
+    @property
+    def fresh(self) -> int:
+        """The billed commands that are not settled."""
+        return self._fresh
+
+    def settle(self, count: int) -> None:
+        """So many billed commands are recorded somewhere else."""
+        with self._lock:
+            self._fresh -= count
+
+    def counts(self) -> Counts:
+        """All counts, as they are now."""
+        with self._lock:
+            return self._counts.copy()
+
+    def _look(self) -> None:
+        alarm = self._alarm
+        if alarm is not None and self._fresh >= self._most:
+            alarm()
 
     def drain(self) -> Counts:
         """Take all counts out; the ledger starts again from nothing."""
@@ -107,6 +149,7 @@ class Ledger:
         """Start from nothing, with a new lock: for a process just forked."""
         self._lock = threading.Lock()
         self._counts = Counter()
+        self.watch(0, None)
 
 
 ledger = Ledger()

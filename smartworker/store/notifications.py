@@ -28,10 +28,10 @@ def enable(client: Any) -> Flags:
     """
     with because("doorbell"):
         before = str(_text(client.config_get(SETTING).get(SETTING, "")))
-        missing = [flag for flag in NEEDED if not _has(before, flag)]
-        if not missing:
+        lacking = missing(before)
+        if not lacking:
             return Flags(before, before)
-        after = before + "".join(missing)
+        after = before + lacking
         client.config_set(SETTING, after)
     return Flags(before, after)
 
@@ -43,6 +43,11 @@ def rings(client: Any) -> bool:
     except ResponseError:
         return False
     return True
+
+
+def missing(flags: str) -> str:
+    """The flags that we need and that are not there."""
+    return "".join(flag for flag in NEEDED if not _has(flags, flag))
 
 
 def _has(flags: str, flag: str) -> bool:

@@ -31,6 +31,8 @@ class RunRecord:
     error: str = ""
     #: The last lines that it logged.
     tail: tuple[str, ...] = ()
+    #: What all lines of the run carry; "" for one that never began.
+    trigger_id: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -80,9 +82,10 @@ def _record(job: str, entry: Any) -> RunRecord | None:
 
 def record_of(known: dict[str, Any]) -> RunRecord | None:
     """The record with these fields; None if there is none. Others are left out."""
-    texts = {name: known.get(name) for name in _TEXTS}
+    # What an earlier release remembered has no trigger_id.
+    texts = {"trigger_id": "", **{n: known[n] for n in _TEXTS if n in known}}
     seconds, tail = known.get("seconds"), known.get("tail")
-    if not all(isinstance(text, str) for text in texts.values()):
+    if texts.keys() != _TEXTS or not all(isinstance(x, str) for x in texts.values()):
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float | None):
         return None

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from socket import gethostname
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,19 +13,22 @@ from smartworker.cron.registry import Jobs
 from smartworker.errors import SettingsError
 from smartworker.logs import get_logger
 from smartworker.settings import Settings
-from smartworker.web import contract, health, problems
+from smartworker.web import contract, health, metrics, problems
 from smartworker.web import jobs as job_routes
 from smartworker.web import tasks as task_routes
 from smartworker.web import triggers as trigger_routes
 from smartworker.web.blocking import Blocking
+from smartworker.web.dashboard import routes as dashboard_routes
 from smartworker.web.dispatch import Dispatch
 from smartworker.web.gate import Gate
+from smartworker.web.hourly import reporting
 from smartworker.web.jobs import Management
 from smartworker.web.limits import Limits
 from smartworker.web.parameters import check_parameters
 from smartworker.web.signatures import Signatures
 from smartworker.web.states import States
 from smartworker.web.triggers import Triggers
+from smartworker.worker.clerk import Clerk
 from smartworker.worker.setup import jobs_of, setup
 
 log = get_logger(__name__)
@@ -50,7 +54,9 @@ def create_app(
     limits = Limits.of(settings, clock)
     gate = _gate(settings, jobs, limits)
     check_parameters(jobs)
-    blocking = Blocking()
+    clerk = Clerk(celery_app, "web", f"web@{gethostname()}", clock=clock)
+    clerk.attend()
+    blocking = Blocking(clock=clock)
     states = States(celery_app, blocking)
     watching = task_routes.watching(celery_app, blocking, clock)
     triggers = Triggers(
@@ -62,13 +68,30 @@ def create_app(
         wait_for=watching.wait_for,
         clock=clock,
     )
+    management = Management(jobs, gate, states, triggers, clock, settings)
+    dashboard = dashboard_routes.dashboard_of(management, celery_app)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        for part in (states, watching, blocking):
-            part.close()
+        # Once more: the application may have been made before a fork.
+        clerk.attend()
+        async with reporting(clock):
+            yield
+            for part in (dashboard, states, watching, blocking, clerk):
+                part.close()
 
+    app = _bare(lifespan)
+    app.include_router(health.routes(lambda: blocking.readiness))
+    app.include_router(task_routes.routes(watching, gate, settings, clock))
+    app.include_router(trigger_routes.routes(triggers))
+    app.include_router(job_routes.routes(management))
+    app.include_router(metrics.routes(triggers.counts, jobs, gate))
+    app.include_router(dashboard_routes.routes(dashboard))
+    app.state.dashboard = dashboard
+    return app
+
+
+def _bare(lifespan: Any) -> FastAPI:
     # A redirect for a missing slash would repeat the caller's Host header.
     app = FastAPI(
         title="smartworker",
@@ -80,12 +103,6 @@ def create_app(
     )
     problems.install(app)
     contract.complete(app)
-    app.include_router(health.routes())
-    app.include_router(task_routes.routes(watching, gate, settings, clock))
-    app.include_router(trigger_routes.routes(triggers))
-    app.include_router(
-        job_routes.routes(Management(jobs, gate, states, triggers, clock, settings))
-    )
     return app
 
 

@@ -79,6 +79,22 @@ class Alive(BaseModel):
     status: Literal["ok"]
 
 
+class Ready(BaseModel):
+    """Redis served the last call, or none was made lately."""
+
+    status: Literal["ok"]
+    reason: str
+
+
+class Health(BaseModel):
+    """The process answers; `ready` as `/readyz` says it."""
+
+    status: Literal["ok", "not ready"]
+    alive: bool
+    ready: bool
+    reason: str
+
+
 BEARER = HTTPBearer(auto_error=False, description="SMARTWORKER_CRON_TOKENS")
 WEBHOOK = APIKeyHeader(
     name="webhook-signature",

@@ -1,7 +1,7 @@
 """The endpoints that cron services call: `POST /api/cron/{job}`."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -19,6 +19,7 @@ from smartworker.store.jobs import JobState
 from smartworker.web import contract
 from smartworker.web.dispatch import Dispatch, Queued
 from smartworker.web.gate import Gate
+from smartworker.web.metrics import TriggerCounts
 from smartworker.web.parameters import read_parameters
 from smartworker.web.problems import Document, Problem, unavailable
 from smartworker.web.states import States
@@ -53,12 +54,14 @@ class Triggers:
     dispatch: Dispatch
     wait_for: Callable[[str, float], Awaitable[dict[str, Any]]]
     clock: Clock
+    counts: TriggerCounts = field(default_factory=TriggerCounts)
 
     async def accept(self, request: Request, name: str) -> Document:
         """The answer to one call, with a log line either way."""
         try:
             return await self._answer(request, name)
         except Problem as problem:
+            self.counts.turned_away(name if name in self.jobs else "", problem)
             logger.warning(
                 "trigger_refused",
                 job=name[:LONGEST_SHOWN],
@@ -81,8 +84,13 @@ class Triggers:
     async def run_now(self, request: Request, call: Call) -> Document:
         """A run of its own, whatever the schedule says and though it is paused."""
         slot = minute_of(self.clock.now())
-        state = await self._state(call.job, slot)
-        return await self.start(request, call, self._run(call, slot, state, "manual"))
+        try:
+            state = await self._state(call.job, slot)
+            run = self._run(call, slot, state, "manual")
+            return await self.start(request, call, run)
+        except Problem as problem:
+            self.counts.turned_away(call.job.name, problem)
+            raise
 
     async def start(self, request: Request, call: Call, run: Run) -> Document:
         """Queue a run and say so."""
@@ -90,6 +98,7 @@ class Triggers:
         if queued.overlapping or queued.missed:
             reason = "overlapping" if queued.overlapping else "missed"
             return self._skipped(call, reason)
+        self.counts.note(run.job.name, "replayed" if queued.replayed else "accepted")
         _tell(call, run, queued)
         if call.sync:
             return await self._finished(request, run, queued)
@@ -141,6 +150,7 @@ class Triggers:
         )
 
     def _skipped(self, call: Call, reason: str) -> Document:
+        self.counts.note(call.job.name, "skipped", reason)
         logger.info(
             "trigger_skipped", job=call.job.name, reason=reason, address=call.address
         )

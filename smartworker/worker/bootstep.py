@@ -1,6 +1,7 @@
 """The bootstep that switches the live transport's interval at window edges."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ from smartworker.clock import system_clock
 from smartworker.durations import parse_duration
 from smartworker.errors import SettingsError
 from smartworker.logs import get_logger
-from smartworker.policy import Policy, lease_for
+from smartworker.policy import Decision, Policy, lease_for
 from smartworker.settings import check_poll, parse_windows
 from smartworker.store.meter import ledger
 from smartworker.worker import status
@@ -47,13 +48,16 @@ class Pacemaker(bootsteps.StartStopStep):
         self.pacer: Pacer | None = None
         self.poller: Any = None
         self._edges: Edges | None = None
+        self._presence: Any = None
         self._said = False
 
     def start(self, consumer: Any) -> None:
         """Take over the poller of a new connection."""
         self.poller = consumer.connection.transport.cycle
         self.pacer = Pacer(self.policy, system_clock, self._apply, ledger.billed)
-        self._edges = Edges(self.pacer.adjust, consumer.call_soon)
+        self._edges = Edges(partial(self._turn, self.pacer), consumer.call_soon)
+        self._presence = consumer.controller.presence
+        self._presence.allowance.on_change = self._edges.ring
         self._edges.start()
         if not self._said:
             self._said = True
@@ -64,12 +68,21 @@ class Pacemaker(bootsteps.StartStopStep):
         if self._edges is not None:
             self._edges.stop()
 
+    def _turn(self, pacer: Pacer) -> Decision:
+        before = pacer.decision
+        pacer.use(self._presence.allowance.policy(self.policy))
+        decision = pacer.adjust()
+        if before is not None and before != decision:
+            self._presence.clerk.edge()
+        return decision
+
     def _apply(self, seconds: float) -> None:
         lease = self._lease or lease_for(timedelta(seconds=seconds))
         self.poller.set_interval(seconds)
         self.poller.set_lease(lease.total_seconds())
 
     def _say_ready(self, consumer: Any) -> None:
+        self._presence.clerk.edge()
         log.info("worker_ready", **status.summary(consumer))
 
 

@@ -31,7 +31,7 @@ class Edges:
         """Begin; decides once, here and now."""
         self._scheduler.start()
         self._scheduler.add_job(
-            self._ring, "interval", seconds=WATCH, coalesce=True, max_instances=1
+            self.ring, "interval", seconds=WATCH, coalesce=True, max_instances=1
         )
         self._step()
 
@@ -40,14 +40,15 @@ class Edges:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Decide anew, soon; safe from any thread."""
         self._soon(self._step)
 
     def _step(self) -> None:
         decision = self._turn()
         if decision.until is not None and self._scheduler.running:
             self._scheduler.add_job(
-                self._ring,
+                self.ring,
                 "date",
                 run_date=decision.until,
                 id="edge",

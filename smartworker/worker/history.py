@@ -13,13 +13,14 @@ from celery.exceptions import Reject
 
 from smartworker.clock import system_clock
 from smartworker.cron.runs import run_of
-from smartworker.logs import Redactor, get_logger
+from smartworker.logs import Redactor, bound, get_logger
 from smartworker.store.history import why_not_database
 from smartworker.store.runs import RunRecord
 from smartworker.tail import Tail, brief
 from smartworker.worker import journal
 from smartworker.worker.request import run_header, run_left
 from smartworker.worker.scribe import flush, scribe_of
+from smartworker.worker.tracing import names_of
 
 log = get_logger(__name__)
 
@@ -101,8 +102,11 @@ def remember(
         seconds=seconds,
         error=brief(" ".join(redactor.clean(error).split()), LONGEST_ERROR),
         tail=tail,
+        trigger_id=brief(str(run.get("trigger_id") or ""))[:64],
     )
-    scribe_of(app).write(record)
+    # The journal has forgotten the run by now, or never knew it in this process.
+    with bound(task_id=record.task_id, **names_of(run)):
+        scribe_of(app).write(record)
 
 
 # -- where the task runs ---------------------------------------------------------------

@@ -1,6 +1,8 @@
 """What happens to tasks, as events; Celery's own lines about it are left out."""
 
 import logging
+import threading
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -9,6 +11,8 @@ from celery import signals
 
 from smartworker import logs
 from smartworker.clock import system_clock
+from smartworker.ping import secrets_of
+from smartworker.worker.tracing import NAMES, names_of
 
 log = logs.get_logger(__name__)
 
@@ -18,8 +22,11 @@ TALKATIVE = ("apscheduler", "celery.app.trace", "celery.worker.strategy")
 #: Names our receiver of Celery's `setup_logging` signal.
 OURS = "smartworker"
 
-_started: dict[str, float] = {}
-_bound: dict[str, Any] = {}
+#: By thread and task: another thread may begin the next try before this one has ended.
+_started: dict[tuple[int, str], float] = {}
+_bound: dict[tuple[int, str], Any] = {}
+#: The run that has just ended in this thread, and its names.
+_ended: ContextVar[tuple[str, dict[str, Any]]] = ContextVar("ended", default=("", {}))
 
 
 def connect() -> None:
@@ -69,6 +76,7 @@ def secrets(app: Any) -> list[str]:
         settings.admin_token,
         settings.qstash_current_key,
         settings.qstash_next_key,
+        *secrets_of(settings.ping_url),
     ):
         found.append(secret or "")
     for url in (app.conf.broker_url, app.conf.result_backend, settings.database_url):
@@ -85,33 +93,38 @@ def _stopping(sender: Any = None, sig: str = "", how: str = "", **_: Any) -> Non
 
 
 def _start(task_id: str, task: Any, **_: Any) -> None:
-    _started[task_id] = system_clock.monotonic()
-    headers = task.request.headers or {}
-    _bound[task_id] = logs.bind(
-        task_id=task_id,
-        task=task.name,
-        **{
-            name: headers[name]
-            for name in ("job", "trigger_id")
-            if headers.get(name) is not None
-        },
+    here = threading.get_ident(), task_id
+    _started[here] = system_clock.monotonic()
+    _bound[here] = logs.bind(
+        task_id=task_id, task=task.name, **names_of(task.request.headers)
     )
     log.info("task_started")
 
 
 def _finish(task_id: str, state: str | None = None, **_: Any) -> None:
-    seconds = _seconds(task_id)
-    _started.pop(task_id, None)
+    here, seconds = (threading.get_ident(), task_id), _seconds(task_id)
+    _started.pop(here, None)
     if state == "SUCCESS":
         log.info("task_finished", seconds=seconds, state=state)
     # An outer task, which called this one directly, gets its own fields back.
-    if task_id in _bound:
-        logs.reset(_bound.pop(task_id))
+    if here in _bound:
+        _ended.set((task_id, {name: logs.bound_value(name) for name in NAMES}))
+        logs.reset(_bound.pop(here))
 
 
 def _fail(task_id: str, exception: Any, sender: Any = None, **_: Any) -> None:
     request = getattr(sender, "request", None)
-    # A killed pool process is reported by its parent, where nothing is bound.
+    # What Celery fails to do after the run is a failure of it, too.
+    ended, names = _ended.get()
+    if ended == task_id and logs.bound_value("task_id") != task_id:
+        with logs.bound(**names_of(names)):
+            _tell_failure(sender, task_id, request, exception)
+    else:
+        _tell_failure(sender, task_id, request, exception)
+
+
+def _tell_failure(sender: Any, task_id: str, request: Any, exception: Any) -> None:
+    # A killed pool process is reported by its parent, where no request is.
     log.error(
         "task_failed",
         task_id=task_id,
@@ -146,7 +159,7 @@ def _pause(when: Any) -> float | None:
 
 
 def _seconds(task_id: Any) -> float | None:
-    started = _started.get(task_id)
+    started = _started.get((threading.get_ident(), task_id))
     return None if started is None else round(system_clock.monotonic() - started, 3)
 
 

@@ -1,6 +1,7 @@
 """A plain client on the broker of an app, for what is no message."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +43,9 @@ def open_link(app: Any) -> Link:
 class LazyLink:
     """A link that is opened when it is first needed, from whatever thread."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, open_: Callable[[Any], Link] = open_link) -> None:
         self._app = app
+        self._open = open_
         self._lock = threading.Lock()
         self._link: Link | None = None
 
@@ -52,7 +54,7 @@ class LazyLink:
         link = self._link
         if link is None:
             # Without the lock: where nobody answers, each caller has its own time-out.
-            opened = open_link(self._app)
+            opened = self._open(self._app)
             with self._lock:
                 link = self._link = self._link or opened
             if link is not opened:

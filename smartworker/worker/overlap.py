@@ -17,6 +17,7 @@ from smartworker.store.overlap import JobLeases
 from smartworker.worker.limits import MARGIN, limit_of, run_lease, trigger_lease
 from smartworker.worker.request import run_header, run_left
 from smartworker.worker.safekeeper import Safekeeper
+from smartworker.worker.tracing import names_of
 from smartworker.worker.turns import Turn, Turns
 
 log = get_logger(__name__)
@@ -74,7 +75,12 @@ class Overlap(bootsteps.StartStopStep):
         ):
             self._begin(request)
             return
-        log.info("run_waits", job=turn.job, task_id=turn.owner)
+        log.info(
+            "run_waits",
+            job=turn.job,
+            task_id=turn.owner,
+            trigger_id=names_of(request.request_dict).get("trigger_id"),
+        )
         # Before it is scheduled: Celery takes what is reserved for past that.
         state.reserved_requests.discard(request)
         self._consumer.qos.increment_eventually()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,8 @@ class Row:
     state: State | None = None
     paused_since: str | None = None
     last: RunRecord | None = None
+    #: The last runs, newest first: as many as were asked for.
+    runs: tuple[RunRecord, ...] = ()
     #: How many commands one run costs, and a month of its schedule.
     run_commands: int
     month_commands: int | None
@@ -77,25 +79,36 @@ def declared(
 
 
 def overview(
-    link: Link, jobs: Jobs, settings: Settings, now: datetime, *, workers: int = 1
+    link: Link,
+    jobs: Jobs,
+    settings: Settings,
+    now: datetime,
+    *,
+    workers: int = 1,
+    runs: int = 1,
 ) -> list[Row]:
-    """All jobs with what Redis knows of them.
+    """All jobs with what Redis knows of them, and the last `runs` of each.
 
     2 commands, and 1 for each job; with a history in a database 2 in all. Raises what
     redis-py raises, and BrokerUnreachable for a database that is away.
     """
-    facts = _facts(link, jobs, settings, now)
+    facts, recent = _facts(link, jobs, settings, now, runs)
     return [
-        _row(job, settings, now, workers, facts[job.name], app=link.app, asked=True)
+        replace(
+            _row(
+                job, settings, now, workers, facts[job.name], app=link.app, asked=True
+            ),
+            runs=recent[job.name],
+        )
         for job in jobs
     ]
 
 
 def _facts(
-    link: Link, jobs: Jobs, settings: Settings, now: datetime
-) -> dict[str, Facts]:
+    link: Link, jobs: Jobs, settings: Settings, now: datetime, runs: int
+) -> tuple[dict[str, Facts], dict[str, tuple[RunRecord, ...]]]:
     if not jobs:
-        return {}
+        return {}, {}
     state = store.load(link.client, link.prefix)
     names, history = Names(state.secret), open_history(settings, lambda: link)
     wanted: dict[str, tuple[str, str]] = {}
@@ -107,21 +120,23 @@ def _facts(
     flat = [key for pair in wanted.values() for key in pair]
     with because("cron"):
         found = dict(zip(flat, link.client.mget(flat), strict=True))
-    return {
+    recent = {job.name: _last(history, job, runs) for job in jobs}
+    facts = {
         job.name: Facts(
             paused=state.paused.get(job.name),
             since=state.known_since(job.name),
-            last=_last(history, job),
+            last=next(iter(recent[job.name]), None),
             owner=_text(found[wanted[job.name][0]]),
             record=_record(found[wanted[job.name][1]]),
         )
         for job in jobs
     }
+    return facts, recent
 
 
-def _last(history: History, job: Job) -> RunRecord | None:
+def _last(history: History, job: Job, count: int) -> tuple[RunRecord, ...]:
     try:
-        return next(iter(history.last(job.name, 1)), None)
+        return tuple(history.last(job.name, count))
     except DatabaseAway as error:
         raise BrokerUnreachable(
             f"The history of the jobs cannot be read: {str(error).rstrip('.')}."

@@ -26,6 +26,10 @@ class Pacer:
         self._spent_before = spent()
         self.decision: Decision | None = None
 
+    def use(self, policy: Policy) -> None:
+        """Decide by this policy from the next time on."""
+        self._policy = policy
+
     def adjust(self) -> Decision:
         """Decide for now; a change of interval or window is applied and logged."""
         old, new = self.decision, self._policy.decide(self._clock.now())

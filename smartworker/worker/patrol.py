@@ -17,6 +17,7 @@ from smartworker.store import jobs as store
 from smartworker.store import keys
 from smartworker.store.client import LOST, RedisError
 from smartworker.store.records import absent, write_first
+from smartworker.worker.counts import counts
 from smartworker.worker.history import remember
 from smartworker.worker.link import Link, open_link
 from smartworker.worker.publish import queue_run
@@ -144,6 +145,7 @@ class Patrol:
         run, rest = self._run(look), look.job.patience - look.job.grace + DELAY
         key = link.prefix + keys.late(run.task_id)
         if write_first(link.client, key, "1", int(rest.total_seconds())):
+            counts.slot("late", run.job.name)
             log.warning(
                 "run_late",
                 job=run.job.name,
@@ -196,6 +198,7 @@ class Patrol:
 
 
 def _say_missed(run: Run) -> None:
+    counts.slot("missed", run.job.name)
     log.error(
         "run_missed",
         job=run.job.name,

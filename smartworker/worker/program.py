@@ -8,6 +8,7 @@ from celery.apps.worker import Worker as CeleryWorker
 from smartworker.broker.channel import Channel
 from smartworker.doctor import ServerFacts, eviction, too_old
 from smartworker.errors import BrokerRefused, SettingsError, SmartworkerError
+from smartworker.exposition import require
 from smartworker.logs import get_logger
 from smartworker.settings import check_url
 from smartworker.store.client import RedisError, explain
@@ -44,6 +45,8 @@ class Worker(CeleryWorker):
         journal.take_over(self.app)
         complete(self.app)
         try:
+            if self.app.smartworker.metrics_port is not None:
+                require("SMARTWORKER_METRICS_PORT")
             jobs_of(self.app)
             server = check_broker(self.app)
         except SmartworkerError as error:

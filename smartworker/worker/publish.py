@@ -13,6 +13,7 @@ from smartworker.cron.slots import stamp
 from smartworker.policy import Policy
 from smartworker.store import keys
 from smartworker.store.trigger import Answer, Step, stepping
+from smartworker.worker import crons
 from smartworker.worker.limits import trigger_lease
 from smartworker.worker.records import record_key
 
@@ -90,6 +91,7 @@ def queue_run(app: Any, run: Run, *, now: datetime) -> Outcome:
                 "job": run.job.name,
                 "trigger_id": trigger_id,
                 HEADER: run.header(trigger_id),
+                **crons.headers_of(run.job, now),
             },
             retry=True,
             retry_policy=dict(RETRY_POLICY),

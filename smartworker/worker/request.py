@@ -1,23 +1,30 @@
 """Celery's request, with which some errors of a task end the worker; not so ours."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
-from billiard.exceptions import Terminated
+from billiard.exceptions import Terminated, TimeLimitExceeded
 from celery.exceptions import Ignore, Reject
 from celery.utils.dispatch import Signal
 from celery.worker.request import Request as CeleryRequest
 
+from smartworker import logs
 from smartworker.broker.channel import Channel
 from smartworker.clock import system_clock
 from smartworker.cron.runs import run_of
 from smartworker.errors import SmartworkerError
+from smartworker.worker import counts
 from smartworker.worker.figures import Outcome, figures
+from smartworker.worker.tracing import names_of
 
 #: A run of a job has left the pool for good, or never comes there; sent in the worker's
 #: main process, with `request` and whether that was its end (`final`) or another try,
 #: here or elsewhere, follows.
 run_left = Signal(name="run_left", providing_args={"request", "final"})
+
+#: A run of a job begins, perhaps not for the first time; sent there, too.
+run_begun = Signal(name="run_begun", providing_args={"request"})
 
 
 class TaskOutOfMemory(SmartworkerError):
@@ -35,6 +42,8 @@ class Request(CeleryRequest):
     #: Hard and soft, in seconds; Celery takes them from the message.
     time_limits: tuple[float | None, float | None] = (None, None)
     _has_left = False
+    #: What it failed with: an error, or words; for those whom `run_left` tells.
+    failure: Any = None
     #: When it began, by the monotonic clock; None before that, and once it is counted.
     _began: float | None = None
 
@@ -70,6 +79,9 @@ class Request(CeleryRequest):
         channel = self.message.channel
         if isinstance(channel, Channel):
             channel.accept(self.message.delivery_tag)
+        counts.began(self, run_header(self))
+        if run_header(self) is not None:
+            run_begun.send(sender=self.task, request=self)
         return super().on_accepted(pid, time_accepted)
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
@@ -79,8 +91,10 @@ class Request(CeleryRequest):
             error = error.exc
         if isinstance(error, MemoryError):
             exc_info.exception = TaskOutOfMemory(str(error))
+        self.failure = self.failure or error
         try:
-            return super().on_failure(exc_info, *args, **kwargs)
+            with self._named():
+                return super().on_failure(exc_info, *args, **kwargs)
         finally:
             if isinstance(error, Ignore | Reject | Terminated):
                 self._began = None
@@ -95,22 +109,34 @@ class Request(CeleryRequest):
     def on_timeout(self, soft: bool, timeout: float) -> Any:
         """The hard limit ends the run; the soft one is the task's own business."""
         try:
-            return super().on_timeout(soft, timeout)
+            with self._named():
+                return super().on_timeout(soft, timeout)
         finally:
             if not soft:
+                self.failure = self.failure or TimeLimitExceeded(timeout)
                 self._count("failed")
                 self.leave()
 
     def reject(self, requeue: bool = False) -> Any:
         """What goes back to its queue runs again."""
         self._goes_on |= requeue and not self.acknowledged
+        if not self.acknowledged:
+            counts.noted(self, "rejected")
         return super().reject(requeue)
+
+    def _named(self) -> AbstractContextManager[None]:
+        """Lines about this run have its names, in the parent of its process, too."""
+        names = names_of(self.request_dict)
+        return logs.bound(task_id=self.id, task=self.name, **names)
 
     def _count(self, outcome: Outcome) -> None:
         """Count a run, once."""
         began, self._began = self._began, None
         if began is not None:
-            figures.note(self.name, outcome, system_clock.monotonic() - began)
+            seconds, run = system_clock.monotonic() - began, run_header(self)
+            job = None if run is None else run["job"]
+            figures.note(self.name, outcome, seconds, job)
+            counts.ended(self, run, outcome, seconds)
 
     def leave(self) -> None:
         """Tell, once, that this run has ended or goes on elsewhere."""
@@ -118,9 +144,11 @@ class Request(CeleryRequest):
             self._has_left = True
             run_left.send(sender=self.task, request=self, final=not self._goes_on)
 
-    def _announce_revoked(self, *args: Any, **kwargs: Any) -> Any:
+    def _announce_revoked(self, reason: str, *args: Any, **kwargs: Any) -> Any:
+        self.failure = reason
+        counts.noted(self, "revoked")
         try:
-            return super()._announce_revoked(*args, **kwargs)
+            return super()._announce_revoked(reason, *args, **kwargs)
         finally:
             self.leave()
 

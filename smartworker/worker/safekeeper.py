@@ -17,6 +17,7 @@ from smartworker.logs import get_logger
 from smartworker.store.client import LOST, RedisError
 from smartworker.store.dead import Facts
 from smartworker.store.refusals import classify
+from smartworker.worker import pings
 from smartworker.worker.deadline import Deadline
 from smartworker.worker.history import remember
 
@@ -92,7 +93,7 @@ class Safekeeper(bootsteps.StartStopStep):
     def _tell_waiters(self, facts: Facts) -> None:
         """Store a failure for whoever waits. 1 command, from a thread of its own.
 
-        1 command more for the run of a job, which goes into its history.
+        1 command more for the run of a job, which goes into its history; it is pinged.
 
         The result store may be another server, and away.
         """
@@ -114,6 +115,7 @@ class Safekeeper(bootsteps.StartStopStep):
                 states.FAILURE,
                 error=f"dead letter: {error}",
             )
+            pings.failed(self._app, run, facts.task_id, error)
 
 
 def _emptied(pool: Any) -> bool:

@@ -8,13 +8,27 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from smartworker.cron.registry import Jobs
 from smartworker.settings import Settings
-from smartworker.worker import audience, history, journal, panel
+from smartworker.worker import (
+    audience,
+    counts,
+    crons,
+    history,
+    journal,
+    panel,
+    pings,
+    presence,
+    tracing,
+)
 from smartworker.worker.bootstep import OPTIONS, Pacemaker
 from smartworker.worker.configuration import SCHEMES, complete
 from smartworker.worker.declared import jobs_of
+from smartworker.worker.hourly import Hourly
 from smartworker.worker.overlap import Overlap
+from smartworker.worker.port import Port
+from smartworker.worker.presence import Presence
 from smartworker.worker.safekeeper import Safekeeper
 from smartworker.worker.tally import Tally
+from smartworker.worker.vitals import VitalSigns
 from smartworker.worker.watchman import Watchman
 
 __all__ = ["jobs_of", "setup"]
@@ -52,11 +66,16 @@ def setup(
     if app.configured:
         complete(app)
     app.Worker = app.subclass_with_self(WORKER)
-    app.steps["consumer"].update((Pacemaker, Safekeeper, Overlap, Watchman))
-    app.steps["worker"].add(Tally)
+    app.steps["consumer"].update((Pacemaker, Safekeeper, Overlap, Watchman, VitalSigns))
+    app.steps["worker"].update((Presence, Tally, Hourly, Port))
     app.user_options["worker"].update(OPTIONS)
+    tracing.connect()
     journal.connect()
+    crons.connect()
     history.connect()
     panel.connect()
     audience.connect()
+    presence.connect()
+    pings.connect()
+    counts.connect()
     return app

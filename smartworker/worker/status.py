@@ -35,11 +35,11 @@ def details(consumer: Any) -> dict[str, Any]:
     decision, pace = step.pacer.decision, step.poller.pace
     return {
         **summary(consumer),
-        "since": _iso(decision.since),
-        "until": _iso(decision.until),
+        "since": iso(decision.since),
+        "until": iso(decision.until),
         "reason": decision.reason,
-        "last_poll": _wall(pace.last),
-        "next_poll": _wall(pace.due),
+        "last_poll": wall(pace.last),
+        "next_poll": wall(pace.due),
         "broker": step.poller.state,
         "trouble": _trouble(step.poller.outage),
         "lease_seconds": step.poller.custody.lease.length,
@@ -58,17 +58,18 @@ def _trouble(outage: Any) -> dict[str, Any] | None:
         "kind": outage.refusal.kind,
         "error": f"{type(outage.error).__name__}: {outage.error}"[:200],
         "advice": outage.refusal.advice,
-        "since": _wall(outage.since),
+        "since": wall(outage.since),
         "attempts": outage.attempts,
-        "next_try": _wall(outage.next_try),
+        "next_try": wall(outage.next_try),
     }
 
 
-def _iso(moment: Any) -> str | None:
+def iso(moment: Any) -> str | None:
+    """An aware time for programs; None stays None."""
     return None if moment is None else str(moment.isoformat())
 
 
-def _wall(monotonic: float | None) -> str | None:
+def wall(monotonic: float | None) -> str | None:
     """A time on the monotonic clock as the wall clock shows it."""
     if monotonic is None:
         return None

@@ -19,7 +19,11 @@ ATOMIC = 4096
 class Tally(bootsteps.StartStopStep):
     """Opens the pipe before the pool forks, reads it in the worker's loop."""
 
-    requires = ("celery.worker.components:Hub",)
+    #: What children have counted is home before the last row is written.
+    requires = (
+        "celery.worker.components:Hub",
+        "smartworker.worker.presence:Presence",
+    )
 
     def __init__(self, worker: Any, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)

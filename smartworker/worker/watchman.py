@@ -84,6 +84,7 @@ def tell_stuck(requests: Any, now: datetime, told: set[str]) -> set[str]:
                 job=header["job"],
                 slot=header.get("slot"),
                 task_id=request.id,
+                trigger_id=header.get("trigger_id"),
                 seconds=round(seconds),
                 allowed_seconds=allowed,
             )

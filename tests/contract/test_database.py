@@ -3,6 +3,7 @@
 import sqlite3
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,22 @@ def test_a_database_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
             call()
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__
+
+
+def test_a_table_of_an_earlier_release_gets_its_new_column(path: Path) -> None:
+    """Its runs stay, without a trigger_id, and the earlier release still writes."""
+    DatabaseHistory(f"sqlite:///{path}").add(record(1))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"ALTER TABLE {database.TABLE} DROP COLUMN trigger_id")
+    DatabaseHistory(f"sqlite:///{path}").add(record(2, trigger_id="t-2"))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            f'INSERT INTO {database.TABLE} (job, slot, task_id, "trigger", state, '  # noqa: S608
+            f'started, seconds, error, tail) SELECT job, slot, task_id, "trigger", '
+            f"state, started, seconds, error, tail FROM {database.TABLE} WHERE id = 2"
+        )
+    found = DatabaseHistory(f"sqlite:///{path}").last(record(1).job, 9)
+    assert [run.trigger_id for run in found] == ["", "t-2", ""]
 
 
 def test_a_table_of_another_form_is_an_error(path: Path) -> None:

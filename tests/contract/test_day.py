@@ -9,11 +9,14 @@ from celery import Celery
 from kombu import Consumer, Queue
 
 import smartworker
+from smartworker import rows
 from smartworker.broker.poller import Poller
 from smartworker.policy import Policy
 from smartworker.settings import Settings
+from smartworker.store import processes
 from smartworker.store.meter import UNBILLED, ledger
 from smartworker.testing import ManualClock, ManualHub, commandstats
+from smartworker.worker.clerk import Clerk
 from smartworker.worker.pacer import Pacer
 
 
@@ -30,7 +33,11 @@ def billed(url):
     [("2026-06-10", 402), ("2026-03-08", 400), ("2026-11-01", 404)],
 )
 def test_a_day_costs_what_the_plan_says(redis_url, day, polls):
-    """Local midnight to local midnight in New York; nothing but EXISTS is sent."""
+    """Local midnight to local midnight in New York: the polls, and the worker's row.
+
+    The row is read and written at the start and at the two edges, and written after
+    each 90 commands: 403 polls become 412 commands.
+    """
     settings = Settings(redis_url=redis_url)
     app = smartworker.setup(Celery("day"), settings)
     midnight = settings.windows.midnight
@@ -54,17 +61,33 @@ def test_a_day_costs_what_the_plan_says(redis_url, day, polls):
                 ledger.billed,
             )
 
+            clerk = Clerk(app, "worker", "celery@day", clock=clock)
+            clerk.attend()
+            # Its thread is this one.
+            ledger.unwatch(clerk.wake)
+            clerk.wake = lambda: None
+
+            def watch():
+                hub.call_later(clerk.turn(), watch)
+
             def turn():
                 decision = pacer.adjust()
+                clerk.edge()
                 hub.call_later((decision.until - clock.now()).total_seconds(), turn)
 
             turn()
             before = billed(redis_url)
+            watch()
             hub.run((end - begin).total_seconds() - 0.001)
             after = billed(redis_url)
     spent = {name: n - before.get(name, 0) for name, n in after.items()}
     spent = {name: n for name, n in spent.items() if n}
     assert spent.pop("subscribe") == 1
+    assert sum(spent.values()) <= 415
     # The first gap after each of the three changes is drawn at random.
-    assert spent == {"exists": pytest.approx(polls, abs=2)}
+    row = {"hgetall": 3, "hset": pytest.approx(6, abs=1)}
+    assert spent == {"exists": pytest.approx(polls, abs=2), **row}
+    processes_say = rows.spent(processes.read(clerk._link.get().client), day[:7])
+    assert sum(spent.values()) - sum(processes_say.values()) < 100
+    clerk.close()
     assert poller.state == "connected"

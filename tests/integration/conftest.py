@@ -9,13 +9,16 @@ import pytest
 import redis
 from kombu import pools
 
+from smartworker.store.client import connection_options
+from smartworker.store.keys import PROCESSES
 from smartworker.store.meter import UNBILLED
 from smartworker.testing import commandstats
-from tests.processes import WorkerProcess
+from tests.logged import is_ours, strange
+from tests.processes import WorkerProcess, wait_until
 
 HERE = Path(__file__).parent
 #: Sent by the tests themselves.
-OURS = {"info", "config|resetstat", "monitor"}
+OURS = {"info", "config|resetstat", "monitor", "hlen"}
 
 
 StartWorker = Callable[..., WorkerProcess]
@@ -28,15 +31,36 @@ def start_worker(redis_url: str) -> Iterator[StartWorker]:
 
     def start(*args: str, app: str = "project", **env: str) -> WorkerProcess:
         url = env.pop("url", redis_url)
+        rows = _rows(url)
         worker = WorkerProcess(HERE, url, *args, app=app, **env)
         started.append(worker)
         if app == "project":
             worker.wait_for("worker_ready")
+            # A thread writes it right after the start; a test counts from there.
+            wait_until(
+                lambda: (
+                    _rows(url) > rows
+                    or worker.events("row_not_written")
+                    or worker.process.poll() is not None
+                )
+            )
         return worker
 
     yield start
     for worker in started:
         worker.kill()
+    said = (line for worker in started for line in worker.lines if is_ours(line))
+    assert [complaint for line in said if (complaint := strange(line))] == []
+
+
+def _rows(url: str) -> int:
+    """How many processes have a row; none on a server that does not answer us."""
+    try:
+        # Without the usual greeting, which is counted.
+        with redis.Redis.from_url(url, **connection_options()) as client:
+            return int(client.hlen(PROCESSES))
+    except redis.RedisError:
+        return 0
 
 
 class Counter:

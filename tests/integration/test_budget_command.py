@@ -1,13 +1,26 @@
 """`smartworker budget`: what a month costs, for people and for programs."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+from click.testing import CliRunner
 
+from smartworker.cli import budget as budget_command
+from smartworker.cli.main import main
+from smartworker.rows import Row
+from smartworker.store import processes
+from smartworker.store.meter import is_billed
+from smartworker.testing import ManualClock, commandstats
 from tests.commands import environment
 
 LESSONS = "smartworker.examples.lessons.app"
@@ -23,6 +36,7 @@ PLAN = {
     "check-health": (43_200, 9),
 }
 IDLE = 402 * 30
+MID_NOVEMBER = datetime(2026, 11, 16, tzinfo=UTC)
 
 
 def ask(
@@ -43,7 +57,7 @@ def ask(
     )
 
 
-def facts(*words: str, **extra: str) -> dict[str, Any]:
+def facts(*words: str, **extra: Any) -> dict[str, Any]:
     """What it says to programs."""
     done = ask(*words, "--json", **extra)
     assert done.stderr == ""
@@ -173,3 +187,127 @@ def test_tasks_that_cannot_be_imported_are_one_sentence(tmp_path: Path) -> None:
         "smartworker: The tasks of 'shop' cannot be imported: No module named "
         "'deeds'.\n"
     )
+
+
+# -- with a server ---------------------------------------------------------------------
+
+
+def row(name: str, **changes: Any) -> Row:
+    """A worker of November that has run one of the marketplace's jobs."""
+    made = Row(
+        id=name,
+        kind="worker",
+        name=f"celery@{name}",
+        started="2026-11-01T00:00:00+00:00",
+        written="2026-11-15T23:00:00+00:00",
+        month="2026-11",
+        commands={"poll": 6_000, "take": 1_000, "done": 900, "publish": 500},
+        messages={"done": 900, "published": 500},
+        runs={"clean-up-sessions": {"succeeded": 300, "failed": 10, "retried": 2}},
+        before={"2026-10": 11_000},
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def month(redis_url: str) -> Callable[..., Any]:
+    """The command in the middle of November, on a server with two rows."""
+    with redis.Redis.from_url(redis_url) as client:
+        processes.write(client, row("a"))
+        web = row("w", kind="web", commands={"publish": 70}, messages={}, runs={})
+        processes.write(client, replace(web, before={}))
+        client.config_resetstat()
+    return partial(_ask_server, redis_url)
+
+
+def _ask_server(url: str, *words: str, **settings: str) -> Any:
+    clean = {"REDIS_URL": url, "COLUMNS": "80", **settings}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("SMARTWORKER_")]:
+            patch.delenv(name)
+        for name, value in clean.items():
+            patch.setenv(name, value)
+        # It read its settings when it was imported.
+        patch.delitem(sys.modules, LESSONS, raising=False)
+        patch.delattr(LESSONS, raising=False)
+        patch.setattr(budget_command, "system_clock", ManualClock(MID_NOVEMBER))
+        return CliRunner().invoke(main, ["budget", "-A", LESSONS, *words])
+
+
+def test_the_month_as_it_was_recorded(month: Any, redis_url: str) -> None:
+    """By cause, by job, by kind of process; one command of the server."""
+    done = month("--json")
+    found = json.loads(done.stdout)
+    assert found["by_cause"] == {
+        "done": 900,
+        "poll": 6_000,
+        "publish": 570,
+        "take": 1_000,
+    }
+    assert found["spent"] == 8_470
+    assert found["by_process"] == {"web": 70, "worker": 8_400}
+    (job,) = found["by_job"]
+    assert (job["name"], job["runs"], job["failed"], job["commands"]) == (
+        *("clean-up-sessions", 312, 10),
+        3_120,
+    )
+    assert found["foreign_estimate"] == 400
+    assert found["month_before"] == 11_000
+    assert found["workers"] == 1
+    with redis.Redis.from_url(redis_url) as client:
+        counts = commandstats(client)
+    billed = {name: n for name, n in counts.items() if is_billed(name)}
+    billed = {n: c for n, c in billed.items() if not n.startswith("client|")}
+    assert billed == {"hgetall": 1}
+
+
+def test_the_forecast_is_plan_and_measure(month: Any) -> None:
+    """Half a month of polls, the jobs' schedules, and other work as before."""
+    found = json.loads(month("--json").stdout)
+    come = found["to_come"]
+    assert come["polls"] == pytest.approx(15 * 402, abs=20)
+    assert come["jobs"]["daily-analytics"] == 15 * 10
+    # 8,470 without the polls and the job's own 3,120 is nothing: less than nothing is
+    # left for other work, beside what strangers published.
+    assert come["other"] == 400
+    total = 8_470 + 400 + come["polls"] + sum(come["jobs"].values()) + 400
+    assert found["forecast"] == total
+    assert found["over"] is False
+
+
+def test_over_the_budget_is_exit_status_1(month: Any) -> None:
+    """With the day on which it is used up."""
+    assert month("--json").exit_code == 0
+    over = month(SMARTWORKER_MONTHLY_BUDGET="20000")
+    assert over.exit_code == 1
+    assert over.stdout.splitlines()[-2:] == [
+        "On 16 November this uses up",
+        "the budget of 20,000 commands (SMARTWORKER_MONTHLY_BUDGET).",
+    ]
+
+
+def test_a_person_reads_the_month_in_80_columns(month: Any) -> None:
+    """What was spent, on what, and how it will end."""
+    lines = month().stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "November 2026 in UTC, until 16 Nov 00:00."
+    text = "\n".join(lines)
+    assert "By kind of process: web 70, worker 8,400." in text
+    assert "Other producers published about 400 messages (an estimate)." in text
+    assert "The month before: 11,000." in text
+    assert lines[-1] == "the budget of 500,000 commands (SMARTWORKER_MONTHLY_BUDGET)."
+
+
+def test_offline_asks_nobody(month: Any, redis_url: str) -> None:
+    """The plan alone, as where no broker is set."""
+    done = month("--offline", "--json")
+    assert "spent" not in json.loads(done.stdout)
+    with redis.Redis.from_url(redis_url) as client:
+        assert "hgetall" not in commandstats(client)
+
+
+def test_measured_tasks_cannot_be_given(month: Any) -> None:
+    """--tasks is a question to the plan."""
+    done = month("--tasks", "5")
+    assert done.exit_code == 2
+    assert "--tasks goes with --offline" in done.stderr

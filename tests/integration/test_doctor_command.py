@@ -13,11 +13,19 @@ import pytest
 import redis
 
 from smartworker.store.inspection import inspect, look
+from smartworker.store.meter import is_billed
 from smartworker.store.server import HOST, EmbeddedServer
 from smartworker.testing import commandstats
 from tests.commands import environment, facts, message, run_command
 
 INFO = [("info", "task_time_limit")]
+#: Who may call the jobs of the ready-made app.
+TOKENS: dict[str, Any] = {
+    "SMARTWORKER_CRON_TOKENS": "a1" * 32,
+    "SMARTWORKER_ADMIN_TOKEN": "b2" * 32,
+}
+#: Nobody else is on these servers, and looking takes time.
+ALONE = ("doctor", "--sample", "0")
 #: What the server says, or is asked, word for word.
 WORDS = {
     "version": "redis_version:7.2.4",
@@ -64,14 +72,14 @@ def clerk(client: Any, url: str, *commands: str) -> str:
 
 def seen(url: str, *words: str, **extra: Any) -> list[tuple[str, str]]:
     """Severity and subject of what the doctor finds."""
-    found = facts(url, "doctor", *words, **extra)
+    found = facts(url, *ALONE, *words, **{**TOKENS, **extra})
     return [(finding["severity"], finding["subject"]) for finding in found]
 
 
 def test_a_good_set_up(safe_url: str, client: Any) -> None:
-    """Only news, and exit status 0; one command is billed."""
+    """Only news, and exit status 0; six commands are billed."""
     client.config_resetstat()
-    done = run_command(safe_url, "doctor")
+    done = run_command(safe_url, "doctor", "--sample", "1s", **TOKENS)
     assert done.returncode == 0
     assert [line.rstrip() for line in done.stdout.splitlines()] == [
         "info  task_time_limit: A task may run for 30m, longer than its lease of 5m.",
@@ -79,17 +87,21 @@ def test_a_good_set_up(safe_url: str, client: Any) -> None:
         "",
         "1 info.",
     ]
-    counts = set(commandstats(client)) - {"config|resetstat"}
-    assert counts == {"xlen", "ping", "info", "config|get"}
+    counts = commandstats(client)
+    del counts["config|resetstat"]
+    billed = {name: count for name, count in counts.items() if is_billed(name)}
+    once = dict.fromkeys(("xlen", "hgetall", "time", "smembers"), 1)
+    assert billed == {**once, "client|list": 2}
+    assert counts.keys() - billed.keys() == {"ping", "info", "config|get"}
     assert client.config_get("notify-keyspace-events")["notify-keyspace-events"] == ""
 
 
 def test_nothing_at_all_to_say(safe_url: str, client: Any) -> None:
     """One sentence for people, an empty array for programs."""
-    quiet = {"SMARTWORKER_LEASE": "1h"}
-    done = run_command(safe_url, "doctor", **quiet)
+    quiet = {"SMARTWORKER_LEASE": "1h", **TOKENS}
+    done = run_command(safe_url, *ALONE, **quiet)
     assert (done.returncode, done.stdout) == (0, "Nothing puts tasks at risk.\n")
-    assert facts(safe_url, "doctor", **quiet) == []
+    assert facts(safe_url, *ALONE, **quiet) == []
 
 
 def test_warnings(safe_url: str, client: Any) -> None:
@@ -97,7 +109,7 @@ def test_warnings(safe_url: str, client: Any) -> None:
     client.xadd("smartworker:dead", {"raw": message(), "facts": "{}"})
     client.config_set("maxmemory-policy", "volatile-lru")
     client.config_set("maxmemory", int(client.info("memory")["used_memory"] * 1.1))
-    done = run_command(safe_url, "doctor")
+    done = run_command(safe_url, *ALONE, **TOKENS)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "3 warnings, 1 info."
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -115,7 +127,7 @@ def test_critical(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         try:
-            done = run_command(redis_url, "doctor")
+            done = run_command(redis_url, *ALONE, **TOKENS)
             found = seen(redis_url)
         finally:
             client.config_set("maxmemory-policy", "noeviction")
@@ -162,9 +174,10 @@ def test_the_configuration_of_an_app(
 
 
 def test_a_server_that_tells_nothing(safe_url: str, client: Any) -> None:
-    """INFO, CONFIG and XLEN refused: three notes, no crash, no secret."""
-    url = clerk(client, safe_url, "+@all", "-info", "-config", "-xlen")
-    done = run_command(url, "doctor")
+    """INFO, CONFIG and all the rest refused: three notes, no crash, no secret."""
+    refused = ("-info", "-config", "-xlen", "-time", "-client", "-smembers")
+    url = clerk(client, safe_url, "+@all", *refused, "-hgetall")
+    done = run_command(url, "doctor", "--sample", "1s", **TOKENS)
     assert (done.returncode, done.stderr) == (0, "")
     assert "very-secret-word" not in done.stdout
     assert seen(url) == [("info", "doorbell"), ("info", "unknown"), *INFO]

@@ -1,4 +1,4 @@
-"""`smartworker active`, `scheduled`, `registered`, `stats` and `health` on workers."""
+"""`active`, `scheduled`, `registered`, `stats` and `health --ask` on real workers."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from tests.processes import WorkerProcess, wait_until
 PROJECT: dict[str, Any] = {"PYTHONPATH": str(HERE)}
 APP = ("-A", "inspected")
 QUICK = ("--timeout", "0.5")
-ASKING = ("active", "scheduled", "registered", "stats")
+ALL = (("active",), ("scheduled",), ("registered",), ("stats",), ("health", "--ask"))
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -111,32 +111,36 @@ def test_what_the_workers_are(
     assert "0 since its start" in text
     name = told["worker"]
     counter.all()
-    assert json.loads(run(redis_url, "health", *APP, "--json"))["worker"] == name
+    assert (
+        json.loads(run(redis_url, "health", "--ask", *APP, "--json"))["worker"] == name
+    )
     assert 15 <= sum(counter.billed().values()) <= 25
     run(redis_url, "stats", *APP, *QUICK)
     assert 15 <= sum(counter.billed().values()) <= 25
-    assert run(redis_url, "health", *APP, "--worker", name) == (
+    assert run(redis_url, "health", "--ask", *APP, "--worker", name) == (
         f"Redis answers, and so does {name}.\n"
     )
-    text = run(redis_url, "health", *APP, "--worker", "celery@x", *QUICK, status=1)
+    text = run(
+        redis_url, "health", "--ask", *APP, "--worker", "celery@x", *QUICK, status=1
+    )
     assert "No worker called celery@x answered within 0.5 seconds" in text
 
 
 def test_nobody_answers(redis_url: str) -> None:
     """One sentence and exit status 1."""
-    for command in (*ASKING, "health"):
-        text = run(redis_url, command, *APP, "--timeout", "0.1", status=1)
+    for words in ALL:
+        text = run(redis_url, *words, *APP, "--timeout", "0.1", status=1)
         assert text.startswith("smartworker: No worker answered within 0.1 seconds")
 
 
 def test_no_server() -> None:
     """One sentence and exit status 69."""
-    for command in (*ASKING, "health"):
-        assert "cannot be reached" in run(NOWHERE, command, *APP, status=69)
+    for words in ALL:
+        assert "cannot be reached" in run(NOWHERE, *words, *APP, status=69)
 
 
 def test_no_app(redis_url: str) -> None:
     """One sentence and exit status 78."""
-    for command in ("active", "health"):
-        text = run(redis_url, command, "-A", "nothing_here", status=78)
+    for words in (("active",), ("health", "--ask")):
+        text = run(redis_url, *words, "-A", "nothing_here", status=78)
         assert "There is no Celery app at 'nothing_here'" in text

@@ -275,7 +275,8 @@ def test_what_a_run_costs(
     counts = counter.billed()
     # Of the command itself: who is paused, and the secret of the ids.
     assert counts.pop("hgetall") == 1
-    # The worker's own work beside the run.
+    # The worker's last row, and its own work beside the run.
+    assert counts.pop("hset") == 1
     for other in ("exists", "zrange"):
         counts.pop(other, None)
     table = run_commands(overlap=overlap).values()

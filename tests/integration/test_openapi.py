@@ -25,6 +25,9 @@ OPERATIONS = (
     "POST /api/jobs/{job}/resume",
     "POST /api/jobs/{job}/run",
     "GET /livez",
+    "GET /readyz",
+    "GET /healthz",
+    "GET /metrics",
 )
 
 

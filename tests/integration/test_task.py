@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from kombu import pools
 
+from smartworker.store.keys import PROCESSES
 from tests.integration.conftest import HERE, Counter, StartWorker
 from tests.processes import WorkerProcess, wait_until
 
@@ -142,6 +143,7 @@ def test_what_it_costs(
 ) -> None:
     """One command for the state; a run that fails costs its message once more."""
     worker = started(start_worker)
+    wait_until(lambda: counter.client.hlen(PROCESSES), what="its row")
     one, three = str(tmp_path / "one"), str(tmp_path / "three")
     lease = {"zadd", "zrem", "time"}
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -9,11 +10,15 @@ from smartworker.doctor import (
     AppFacts,
     Endpoint,
     Finding,
+    HostFacts,
     ServerFacts,
+    SpendingFacts,
+    TrafficFacts,
     eviction,
     examine,
     looks_public,
     too_old,
+    total,
 )
 
 GOOD_SERVER = ServerFacts(
@@ -202,6 +207,7 @@ def test_the_worst_comes_first() -> None:
         "subject": "eviction",
         "message": "With allkeys-lru a full server drops queues with all their tasks.",
         "advice": "Set maxmemory-policy to noeviction; at Upstash switch eviction off.",
+        "commands_per_month": None,
     }
 
 
@@ -234,3 +240,238 @@ def test_what_a_worker_asks_at_its_start() -> None:
     found = eviction(replace(GOOD_SERVER, policy="allkeys-lfu"))
     assert isinstance(found, Finding)
     assert found.severity == "critical"
+
+
+# -- what it costs, who else is there, and where it runs -------------------------------
+
+
+def said(**facts: Any) -> list[tuple[str, str, int | None]]:
+    """Severity, subject and price of everything that is found."""
+    given = {"redis": GOOD_SERVER, "app": GOOD_APP, "dead_letters": 0, **facts}
+    found = examine(**given)
+    return [(each.severity, each.subject, each.commands_per_month) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"result_expires": None}, [("warning", "result_expires", None)]),
+        (
+            {"result_expires": None, "results_in_redis": False},
+            [],
+        ),
+        (
+            {"result_expires": timedelta(days=8)},
+            [("info", "result_expires", None)],
+        ),
+        ({"result_expires": timedelta(days=7)}, []),
+        ({"jobs": 1, "jobs_open": False}, [("warning", "tokens", None)]),
+        ({"jobs": 0, "jobs_open": False}, []),
+        ({"jobs": 2, "admin": False}, [("info", "admin token", None)]),
+        ({"jobs": 2}, []),
+        ({"beat_entries": ("sum",)}, [("warning", "beat_schedule", None)]),
+        ({"dashboard": "open"}, []),
+    ],
+)
+def test_more_of_the_configuration(
+    facts: dict[str, Any], expected: list[tuple[str, str, int | None]]
+) -> None:
+    """Results, tokens, Beat, the dashboard on a machine that nobody knows."""
+    assert said(app=replace(GOOD_APP, **facts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "found"),
+    [(0, False), (2, False), (-2, False), (2.5, True), (-3, True)],
+)
+def test_the_clock(seconds: float, found: bool) -> None:
+    """More than 2 seconds ahead or behind."""
+    server = replace(GOOD_SERVER, skew=timedelta(seconds=seconds))
+    assert said(redis=server) == ([("warning", "clock", None)] if found else [])
+    if found:
+        (finding,) = examine(server, GOOD_APP, 0)
+        assert ("ahead of" if seconds > 0 else "behind") in finding.message
+
+
+@pytest.mark.parametrize(
+    ("server", "doorbell", "spending", "expected"),
+    [
+        ({"notifies": False}, "auto", {"published": 900}, ("info", 900)),
+        ({"notifies": False}, "auto", {}, ("info", None)),
+        ({"notifies": False}, "keyspace", {"published": 900}, ("info", None)),
+        ({}, "publish", {"published": 900}, ("info", 900)),
+        ({}, "off", {"published": 900}, None),
+        ({"missing_flags": "l"}, "auto", {"hearing": 1}, ("warning", None)),
+        ({"missing_flags": "l"}, "auto", {}, None),
+    ],
+)
+def test_the_price_of_the_bell(
+    server: dict[str, Any],
+    doorbell: str,
+    spending: dict[str, Any],
+    expected: tuple[str, int | None] | None,
+) -> None:
+    """One command for each message of the month, where a producer rings."""
+    found = said(
+        redis=replace(GOOD_SERVER, **server),
+        app=replace(GOOD_APP, doorbell=doorbell),
+        spending=SpendingFacts(**spending),
+    )
+    assert [(severity, price) for severity, _, price in found] == (
+        [expected] if expected else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("foreseen", "expected"),
+    [
+        (None, []),
+        (1000, []),
+        (1001, [("warning", "budget", 1)]),
+        (5000, [("warning", "budget", 4000)]),
+    ],
+)
+def test_a_plan_over_the_budget(foreseen: int | None, expected: list[Any]) -> None:
+    """Its price is what is too much."""
+    assert said(spending=SpendingFacts(foreseen=foreseen, budget=1000)) == expected
+
+
+TEN_SECONDS = 259_200  # of these in 30 days
+
+
+@pytest.mark.parametrize(
+    ("traffic", "expected"),
+    [
+        ({}, []),
+        ({"stock_workers": 2}, [("warning", "stock workers", 2 * 142_272 * 30)]),
+        (
+            {"stock_workers": 1, "calls": {"brpop": 10, "publish": 5, "lmove": 9}},
+            [("warning", "stock workers", 15 * TEN_SECONDS)],
+        ),
+        # The clients are hidden, and the counters are not.
+        (
+            {"calls": {"brpop": 10}},
+            [("warning", "stock workers", 10 * TEN_SECONDS)],
+        ),
+        # An answer to a question of `celery inspect`.
+        ({"calls": {"brpop": 2}}, []),
+        ({"monitors": 1}, [("info", "monitors", None)]),
+        (
+            {"monitors": 1, "calls": {"publish": 2}},
+            [("warning", "monitors", 518_400)],
+        ),
+        (
+            {"stock_producers": 1, "calls": {"subscribe": 1, "unsubscribe": 1}},
+            [("info", "stock producers", 2 * TEN_SECONDS)],
+        ),
+        ({"stock_producers": 1}, [("info", "stock producers", None)]),
+        # One command has one price.
+        (
+            {"stock_producers": 1, "calls": {"subscribe": 5, "get": 5}},
+            [
+                ("info", "stock producers", 5 * TEN_SECONDS),
+                ("info", "traffic", 5 * TEN_SECONDS),
+            ],
+        ),
+        ({"calls": {"exists": 4}}, []),
+        ({"calls": {"get": 5}}, [("info", "traffic", 5 * TEN_SECONDS)]),
+    ],
+)
+def test_who_else_is_there(
+    traffic: dict[str, Any], expected: list[tuple[str, str, int | None]]
+) -> None:
+    """Each has a price that was measured, or none."""
+    facts = TrafficFacts(seconds=10.0 if "calls" in traffic else 0.0, **traffic)
+    assert sorted(said(traffic=facts)) == sorted(expected)
+
+
+def test_much_work_within_the_budget_is_no_news() -> None:
+    """Who pays for it may send it."""
+    traffic = TrafficFacts(seconds=10.0, calls={"get": 5})
+    budget = SpendingFacts(budget=5 * TEN_SECONDS)
+    assert said(traffic=traffic, spending=budget) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "app", "expected"),
+    [
+        ({}, {}, ["render shutdown"]),
+        ({}, {"time_limit": timedelta(seconds=30)}, []),
+        ({"kind": "worker"}, {}, ["render health", "render shutdown"]),
+        ({"kind": "worker", "health": True}, {}, ["render shutdown"]),
+        ({"kind": "cron"}, {}, []),
+        ({"kind": "web"}, {}, ["render port", "render proxy", "render sleep"]),
+        (
+            {"kind": "web", "port": True},
+            {"trusts_proxies": True},
+            ["render sleep"],
+        ),
+        (
+            {"kind": "web", "port": True, "public": True},
+            {"trusts_proxies": True, "dashboard": "open"},
+            ["dashboard", "render sleep"],
+        ),
+        (
+            {"kind": "worker", "health": True},
+            {"jobs": 1, "jobs_open": False},
+            ["render shutdown"],
+        ),
+        (
+            {"kind": "cron"},
+            {"endpoints": (Endpoint("broker", "rediss", "oregon-redis.render.com"),)},
+            ["render address"],
+        ),
+    ],
+)
+def test_render(host: dict[str, Any], app: dict[str, Any], expected: list[str]) -> None:
+    """What the platform does, by the kind of service."""
+    found = said(
+        host=HostFacts(platform="render", **host), app=replace(GOOD_APP, **app)
+    )
+    assert sorted(subject for _, subject, _ in found) == expected
+    elsewhere = said(host=HostFacts(**host), app=replace(GOOD_APP, **app))
+    assert not [subject for _, subject, _ in elsewhere if subject.startswith("render")]
+
+
+def test_the_dearest_of_the_same_kind_comes_first() -> None:
+    """And the total leaves out what nobody knows."""
+    traffic = TrafficFacts(stock_workers=1, monitors=1)
+    spending = SpendingFacts(foreseen=2000, budget=1000)
+    app = replace(GOOD_APP, result_expires=None)
+    found = examine(GOOD_SERVER, app, 0, spending, traffic)
+    assert [each.subject for each in found] == [
+        "stock workers",
+        "budget",
+        "result_expires",
+        "monitors",
+    ]
+    assert total(found) == 142_272 * 30 + 1000
+
+
+def test_every_new_sentence_is_one() -> None:
+    """Message and advice of each finding end with a full stop."""
+    app = replace(
+        GOOD_APP,
+        result_expires=None,
+        beat_entries=("a", "b"),
+        jobs=2,
+        admin=False,
+        dashboard="open",
+        endpoints=(Endpoint("broker", "rediss", "oregon-redis.render.com"),),
+    )
+    for kind in ("web", "worker"):
+        host = HostFacts(platform="render", kind=kind, public=True)
+        traffic = TrafficFacts(10.0, {"get": 9}, stock_producers=2, monitors=2)
+        found = examine(
+            replace(GOOD_SERVER, skew=timedelta(minutes=1)),
+            app,
+            0,
+            SpendingFacts(foreseen=2, budget=1),
+            traffic,
+            host,
+        )
+        assert len(found) > 9
+        for finding in found:
+            for text in (finding.message, finding.advice):
+                assert text.endswith("."), text
+                assert "\n" not in text

@@ -206,7 +206,7 @@ def test_each_turn_arms_the_next_edge(rig: RigOf) -> None:
     untils = [FAR + timedelta(hours=n) for n in range(5)]
     one = rig(*untils)
     for until in untils[1:]:
-        one.edges._ring()
+        one.edges.ring()
         one.calls.get(timeout=5)()
         assert one.armed == until
     names = [job.id for job in one.edges._scheduler.get_jobs()]
@@ -256,7 +256,7 @@ def test_the_real_policy_over_both_clock_changes(rig: RigOf) -> None:
         one = rig(*untils)
         found.append(one.armed)
         for _ in untils[1:]:
-            one.edges._ring()
+            one.edges.ring()
             one.calls.get(timeout=5)()
             found.append(one.armed)
         assert found == untils

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -300,3 +301,30 @@ def test_a_common_word_as_password_leaves_the_names_whole(
     begin("id-9")
     line = json.loads(capsys.readouterr().err)
     assert (line["event"], line["task_id"]) == ("task_started", "id-9")
+
+
+def test_the_next_try_may_begin_in_another_thread_before_this_one_ends(
+    lines: Lines,
+) -> None:
+    """Of the threads pool: the same task twice for a moment, each with its own time."""
+    begin("id-10", job="book")
+    next_try = threading.Thread(target=begin, args=("id-10",))
+    next_try.start()
+    next_try.join()
+    end("id-10", "RETRY")
+    logging.getLogger("celery.worker").info("after")
+    assert "job" not in lines()[-1]
+    assert len(journal._started) == len(journal._bound) == 1
+
+
+def test_what_celery_cannot_do_after_a_run_is_its_failure(lines: Lines) -> None:
+    """A step of a chain that cannot be published: the line still says whose it was."""
+    begin("id-11", job="book", trigger_id="t-1")
+    end("id-11", "SUCCESS")
+    for task_id in ("id-11", "id-12"):
+        signals.task_failure.send(
+            sender=None, task_id=task_id, exception=TypeError("x"), args=(), kwargs={}
+        )
+    known, unknown = lines()[-2:]
+    assert (known["job"], known["trigger_id"]) == ("book", "t-1")
+    assert {"job", "trigger_id"}.isdisjoint(unknown)

@@ -26,6 +26,7 @@ def output(capsys: pytest.CaptureFixture[str]) -> Iterator[Output]:
     root.handlers[:], root.level = kept
     logging.captureWarnings(False)
     structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -269,3 +270,28 @@ def test_a_log_file_takes_the_lines(output: Output, tmp_path: Path) -> None:
         handler.close()
     assert '"worker_ready"' in (tmp_path / "log").read_text()
     assert output() == ""
+
+
+def test_structlog_of_a_user_speaks_as_we_do(output: Output) -> None:
+    """One JSON line with the bound fields, its logger's name, and no secret."""
+    structlog.reset_defaults()
+    logs.configure("json", ["secret-word"])
+    with logs.bound(trigger_id="t-1"):
+        structlog.get_logger().info("lane %s", "secret-word", lane=3)
+    line = only(output())
+    line.pop("timestamp")
+    assert line == {
+        "event": "lane ***",
+        "lane": 3,
+        "trigger_id": "t-1",
+        "level": "info",
+        "logger": __name__,
+    }
+
+
+def test_structlog_that_is_configured_stays_so(output: Output) -> None:
+    """Whoever has configured it before decides."""
+    structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
+    mine = structlog.get_config()["processors"]
+    logs.configure("json")
+    assert structlog.get_config()["processors"] == mine

@@ -180,3 +180,37 @@ def test_a_forked_child_starts_from_nothing(shared: Ledger) -> None:
         assert json.load(pipe) == {"set": 1}
     assert os.waitpid(child, 0)[1] == 0
     assert shared.by_command() == {"get": 1}
+
+
+def test_an_alarm_rings_while_too_much_is_not_settled(ledger: Ledger) -> None:
+    """Billed commands alone count, wherever they come from; settled ones do not."""
+    rung: list[int] = []
+    ledger.book(["exists"] * 5)
+    ledger.watch(3, lambda: rung.append(ledger.fresh))
+    ledger.book(["exists", "ping", "exists"])
+    assert rung == []
+    ledger.merge({("take", "lmove"): 2, ("control", "ping"): 9})
+    assert rung == [4]
+    ledger.settle(4)
+    ledger.book(["exists"])
+    assert rung == [4]
+    assert ledger.fresh == 1
+
+
+def test_only_the_own_alarm_is_taken_away(ledger: Ledger) -> None:
+    """Whoever came later keeps his."""
+    rung: list[str] = []
+
+    def first() -> None:
+        rung.append("first")
+
+    def second() -> None:
+        rung.append("second")
+
+    ledger.watch(1, first)
+    ledger.watch(1, second)
+    ledger.unwatch(first)
+    ledger.book(["exists"])
+    ledger.unwatch(second)
+    ledger.book(["exists"])
+    assert rung == ["second"]

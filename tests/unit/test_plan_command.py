@@ -239,3 +239,53 @@ def test_piped_output_has_no_colours() -> None:
         output = run(*words).stdout
         assert "\x1b" not in output
         assert max(map(len, output.splitlines())) <= 80
+
+
+def test_a_job_each_minute_is_priced() -> None:
+    """By its schedule in the zone, ten commands a run with a second worker's look."""
+    answer = facts(
+        *("simulate", "--from", "2026-11-01", "--workers", "2"),
+        *("--job", "sync=* * * * *", "--job", "30 21 * * *"),
+    )
+    sync, evening = answer["jobs"]
+    assert (sync["name"], sync["runs"], sync["each"]) == ("sync", 25 * 60, 10)
+    assert (evening["name"], evening["runs"], evening["each"]) == ("30 21 * * *", 1, 11)
+    assert answer["commands"] == 2 * 404 + sync["commands"] + evening["commands"]
+
+
+def test_what_if_is_compared_with_the_present_plan() -> None:
+    """In 30 days; without another plan there is nothing to compare."""
+    month = ("simulate", "--month", "2026-11")
+    present = facts(*month)
+    assert present["month_difference"] is None
+    two = facts(*month, "--workers", "2")
+    assert two["present_month_commands"] == present["month_commands"]
+    assert two["month_difference"] == pytest.approx(present["month_commands"], abs=1)
+    assert lines(*month, "--workers", "2")[-2] == (
+        "In 30 days that is +12,046 against the present plan's 12,045."
+    )
+    wider = facts(*month, "--quiet-poll", "1h")
+    assert wider["month_difference"] < 0
+
+
+def test_a_doorbell_that_producers_ring_costs_one_more_each() -> None:
+    """Each task and each run of a job is announced with a PUBLISH."""
+    words = ("simulate", "--from", "2026-11-21", "--tasks", "10", "--job", "0 9 * * *")
+    silent, ringing = facts(*words), facts(*words, "--doorbell", "publish")
+    assert ringing["commands"] - silent["commands"] == 10 + 1
+    assert ringing["jobs"][0]["each"] == silent["jobs"][0]["each"] + 1
+
+
+@pytest.mark.parametrize(
+    ("job", "sentence"),
+    [
+        ("* * * *", "has 4 fields"),
+        ("sync=61 * * * *", "is no schedule that ever comes"),
+        ("=0 9 * * *", "has no name"),
+    ],
+)
+def test_a_job_that_never_comes_is_a_sentence(job: str, sentence: str) -> None:
+    """Exit status 2, before anything is counted."""
+    result = run("simulate", "--job", job)
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.stderr.split())

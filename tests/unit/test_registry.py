@@ -116,6 +116,7 @@ def test_patience_is_the_grace_unless_a_deadline_is_set() -> None:
         ({"schedule": "0 9 * * *", "zone": "Europe/Belrin"}, "Europe/Berlin"),
         ({"grace": "soon"}, "'soon' is not a duration"),
         ({"overlap": "drop"}, "overlap 'drop': allowed is allow, skip, queue"),
+        ({"sentry_monitor": "My Job"}, "the Sentry monitor 'My Job', which is no slug"),
         ({"catch_up": "twice"}, "allowed is skip, once, all"),
         ({"catch_up": "once"}, "catch_up 'once' and no schedule"),
         ({"only_when_due": True}, "only_when_due and no schedule"),

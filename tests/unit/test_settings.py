@@ -57,6 +57,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
         SMARTWORKER_TIMEZONE="Europe/Berlin",
         SMARTWORKER_WINDOWS="mon-fri 9:00-17:00=1m",
         SMARTWORKER_QUIET_POLL="1h30m",
+        SMARTWORKER_LONGEST_QUIET_POLL="4h",
         SMARTWORKER_DOORBELL="Keyspace",
         SMARTWORKER_LEASE="5m",
         SMARTWORKER_MAX_DELIVERIES="3",
@@ -67,18 +68,23 @@ def test_everything_is_read(tmp_path: Path) -> None:
         SMARTWORKER_WEBHOOK_SECRETS=f"{SIGNING}, nightly:{SIGNING}",
         QSTASH_CURRENT_SIGNING_KEY="sig_current",
         QSTASH_NEXT_SIGNING_KEY="sig_next",
+        SMARTWORKER_DASHBOARD="Private",
         SMARTWORKER_TRIGGER_LIMIT="60",
         SMARTWORKER_TRUSTED_PROXIES="10.0.0.1/8, 2001:db8::1",
         SMARTWORKER_MONTHLY_BUDGET="1000",
         SMARTWORKER_LOG_FORMAT="console",
         PORT="80",
         DATABASE_URL="sqlite:///swim.sqlite3",
+        SMARTWORKER_STATE_DIR="/run/swim",
+        SMARTWORKER_PING_URL="https://hc-ping.com/key/{job}",
+        SMARTWORKER_METRICS_PORT="127.0.0.1:9808",
     )
     assert settings.redis_url == "rediss://default:secret@example.com:6380/0"
     assert settings.result_url == "redis://localhost:6379/1"
     assert str(settings.windows.zone) == "Europe/Berlin"
     assert settings.windows.spans[0].name == "mon-fri 09:00-17:00"
     assert settings.quiet_poll == timedelta(minutes=90)
+    assert settings.longest_quiet_poll == timedelta(hours=4)
     assert settings.doorbell == "keyspace"
     assert settings.lease == timedelta(minutes=5)
     assert settings.max_deliveries == 3
@@ -89,13 +95,18 @@ def test_everything_is_read(tmp_path: Path) -> None:
     assert settings.webhook_secrets == (SIGNING, f"nightly:{SIGNING}")
     assert settings.qstash_current_key == "sig_current"
     assert settings.qstash_next_key == "sig_next"
+    assert settings.dashboard == "private"
     assert settings.trigger_limit == 60
     proxies = [str(network) for network in settings.trusted_proxies]
     assert proxies == ["10.0.0.0/8", "2001:db8::1/128"]
     assert settings.monthly_budget == 1000
     assert settings.log_format == "console"
     assert settings.port == 80
+    assert settings.metrics_port == ("127.0.0.1", 9808)
+    assert read(SMARTWORKER_METRICS_PORT="9808").metrics_port == ("0.0.0.0", 9808)
     assert settings.database_url == "sqlite:///swim.sqlite3"
+    assert settings.state_dir == "/run/swim"
+    assert settings.ping_url == "https://hc-ping.com/key/{job}"
 
 
 def test_a_blank_variable_is_an_unset_one() -> None:
@@ -127,10 +138,14 @@ def test_a_blank_variable_is_an_unset_one() -> None:
         ("SMARTWORKER_MAX_DELIVERIES", "five", "write a whole number from 1 to 1000"),
         ("SMARTWORKER_TLS_CA", "/no/such.pem", "name a file that exists"),
         ("SMARTWORKER_MONTHLY_BUDGET", "-1", "write a whole number of commands"),
+        ("SMARTWORKER_DASHBOARD", "public", "allowed is guarded, open, private, off"),
         ("SMARTWORKER_TRIGGER_LIMIT", "0", "write a whole number of triggers a minute"),
         ("SMARTWORKER_TRUSTED_PROXIES", "render", "write addresses or networks"),
         ("SMARTWORKER_LOG_FORMAT", "xml", "allowed is json, console"),
         ("PORT", "70000", "write a port number from 0 to 65535"),
+        ("SMARTWORKER_METRICS_PORT", "0", "write a port from 1 to 65535"),
+        ("SMARTWORKER_METRICS_PORT", "localhost:9808", "or 127.0.0.1:9808"),
+        ("SMARTWORKER_METRICS_PORT", ":9808", "or 127.0.0.1:9808"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(
@@ -143,6 +158,18 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
     assert allowed in sentence
     assert sentence.endswith((".", "?"))
     assert "\n" not in sentence
+
+
+def test_the_longest_quiet_poll_is_no_shorter_than_the_quiet_poll() -> None:
+    """The same is allowed, and means that it never widens."""
+    same = {"SMARTWORKER_QUIET_POLL": "3h", "SMARTWORKER_LONGEST_QUIET_POLL": "3h"}
+    assert read(**same).longest_quiet_poll == timedelta(hours=3)
+    assert read(SMARTWORKER_QUIET_POLL="3h").longest_quiet_poll is None
+    assert refusal(**(same | {"SMARTWORKER_LONGEST_QUIET_POLL": "2h"})) == (
+        "SMARTWORKER_LONGEST_QUIET_POLL is 2h and SMARTWORKER_QUIET_POLL is 3h: the "
+        "longest must not be shorter; write the same for both, and quiet polls never "
+        "widen."
+    )
 
 
 @pytest.mark.parametrize(

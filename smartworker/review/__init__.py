@@ -1,0 +1,1 @@
+"""What the logs say of a day: reading, counting, and the page made of it."""
