@@ -7,8 +7,9 @@ READY := .venv/.smartworker-ready
 run: $(READY)
 	@exec $(BIN)/smartworker dev
 
+# Most tests wait for processes: two at a time, each file in one of them.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # The whole fault matrix: processes, servers and connections that end at the wrong time.
 test-faults: $(READY)

@@ -36,7 +36,8 @@ WORKER = (
             "reason",
             "commands",
         ),
-        "A window opened or closed; `commands` were sent since the last change.",
+        "A window opened or closed, or the budget widens quiet polls; `commands` were "
+        "sent since the last change.",
     ),
     Event(
         "row_not_written",

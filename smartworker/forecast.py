@@ -22,6 +22,7 @@ from smartworker.windows import to_utc
 SHORTEST_MEASURE = timedelta(days=1)
 #: The cause of the polls, which the plan foretells.
 POLL = "poll"
+_STEP = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,10 @@ def forecast(
         prices.get(name, 0) * sum(outcomes.values()) for name, outcomes in runs.items()
     )
     planned = {
-        job.name: job.each * job.between(now, end) for job in jobs if job.between
+        # What comes at the month's end is of the next one.
+        job.name: job.each * job.between(now, end - _STEP)
+        for job in jobs
+        if job.between
     }
     other = max(sum(by_cause.values()) - by_cause.get(POLL, 0) - done, 0)
     # Jobs that run when they are called go on as they were called.

@@ -17,6 +17,8 @@ from smartworker.windows import to_utc
 MOST_ACTIVE = 20
 #: A process that has not written for so long is gone, whatever its row says.
 SILENT_FOR = timedelta(days=2)
+#: So long after a window edge each worker that lives has written its row.
+EDGE_WITHIN = timedelta(minutes=30)
 #: The id of the row that keeps the sums of processes that are gone: this, and a kind.
 FOLDED = "folded-"
 
@@ -80,6 +82,14 @@ class Row:
         written = datetime.fromisoformat(self.written)
         return self.stopped or to_utc(now) - written > SILENT_FOR
 
+    def has_missed_its_edge(self, now: datetime) -> bool:
+        """Whether it had to write at a window edge, and did not: perhaps killed."""
+        try:
+            until = datetime.fromisoformat(self.until or "")
+        except (ValueError, TypeError):
+            return False
+        return until.tzinfo is not None and to_utc(now) - until > EDGE_WITHIN
+
     def as_json(self) -> str:
         """The value in the hash."""
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -109,6 +119,14 @@ def read_rows(found: Mapping[Any, bytes | str]) -> list[Row]:
     """The rows in a hash, oldest start first; what cannot be read is left out."""
     rows = (_read(value) for value in found.values())
     return sorted((row for row in rows if row is not None), key=lambda r: r.started)
+
+
+def workers_of(rows: Iterable[Row], now: datetime) -> int:
+    """How many workers seem to run; one that was killed, until its next window edge."""
+    return sum(
+        row.kind == "worker" and not (row.is_gone(now) or row.has_missed_its_edge(now))
+        for row in rows
+    )
 
 
 def spent(rows: Iterable[Row], month: str) -> dict[str, int]:

@@ -88,19 +88,23 @@ def read_all(home: Path) -> Iterator[State]:
     """
     if not home.exists():
         return
-    check_owner(home)
+    # Root looks into the directory of the user that the worker runs as.
+    check_owner(home, root_may=True)
     for path in sorted(home.glob("[!.]*.json")):
         with suppress(OSError, ValueError, KeyError, TypeError):
             yield _read(path)
 
 
-def check_owner(home: Path) -> None:
-    """Refuse a directory in which others may put files. Raises PermissionError."""
+def check_owner(home: Path, *, root_may: bool = False) -> None:
+    """Refuse a directory in which others may put files. Raises PermissionError.
+
+    `root_may`: root may look into that of another user, and must not write there.
+    """
     found = home.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise PermissionError(f"{home} is no directory")
-    # Root looks into the directory of the user that the worker runs as.
-    if hasattr(os, "getuid") and os.getuid() not in (found.st_uid, 0):
+    users = {found.st_uid, 0} if root_may else {found.st_uid}
+    if hasattr(os, "getuid") and os.getuid() not in users:
         raise PermissionError(f"{home} belongs to another user")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PermissionError(f"other users may write in {home}")

@@ -23,6 +23,11 @@ def read_sample(text: str) -> timedelta:
     return timedelta() if text == "0" else parse_duration(text)
 
 
+def is_given(ctx: click.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 @click.command(
     short_help="Find what puts tasks at risk, and what costs commands.",
     epilog=f"""\b
@@ -79,10 +84,12 @@ def doctor(
     if probe:
         from smartworker.cli.probe import run_probe
 
+        if is_given(ctx, "sample"):
+            raise click.UsageError("--sample goes without --probe.")
         run_probe(app_name, silence, bill, yes=yes, as_json=as_json)
         return
     for name in PROBE_ALONE:
-        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+        if is_given(ctx, name):
             raise click.UsageError(f"--{name} goes with --probe.")
     with opened(app_name, any_server=True) as broker:
         findings = findings_of(broker, system_clock, sample.total_seconds(), os.environ)

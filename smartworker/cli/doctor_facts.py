@@ -71,10 +71,14 @@ def rows_of(client: Any, prefix: str) -> list[Row]:
 
 
 def facts_of(app: Any) -> AppFacts:
-    """What the configuration of an app says, where it matters here."""
+    """What the configuration of an app says, where it matters here.
+
+    Its tasks are imported first: they may declare jobs, and entries for Beat.
+    """
     from smartworker.worker.configuration import usual_time_limits
     from smartworker.worker.declared import jobs_of
 
+    unreadable = unreadable_tasks(app)
     conf, settings = app.conf, app.smartworker
     limit = conf.task_time_limit or usual_time_limits(conf)[0]
     accepted = {*conf.accept_content, *(conf.result_accept_content or ())}
@@ -98,9 +102,22 @@ def facts_of(app: Any) -> AppFacts:
         jobs=len(list(jobs_of(app))),
         jobs_open=bool(opens or settings.qstash_current_key or settings.admin_token),
         admin=settings.admin_token is not None,
-        dashboard=str(getattr(settings, "dashboard", "guarded")),
+        dashboard=settings.dashboard,
         trusts_proxies=bool(settings.trusted_proxies),
+        unreadable=unreadable,
     )
+
+
+def unreadable_tasks(app: Any) -> str | None:
+    """Why the tasks cannot be imported; None where they are, and the app is ready."""
+    from smartworker.cli.budget import load_tasks
+
+    try:
+        load_tasks(app, app.main)
+    except SettingsError as error:
+        return str(error)
+    app.finalize()
+    return None
 
 
 def spending_of(
@@ -125,14 +142,12 @@ def spending_of(
 
 def _foreseen(app: Any, now: datetime, workers: int) -> int | None:
     """What 30 days cost, polls and jobs; None where the tasks cannot be imported."""
-    from smartworker.cli.budget import budget_of, load_tasks
+    from smartworker.cli.budget import budget_of
     from smartworker.worker.declared import jobs_of
     from smartworker.worker.overview import declared
 
     settings = app.smartworker
-    try:
-        load_tasks(app, app.main)
-    except SettingsError:
+    if unreadable_tasks(app):
         return None
     rows = declared(jobs_of(app), settings, now, workers=workers, app=app)
     return budget_of(settings, rows, now, workers=workers).commands
@@ -148,24 +163,22 @@ def host_of(environment: Mapping[str, str], settings: Settings) -> HostFacts:
         kind=kind,
         port=bool(environment.get("PORT")),
         public=kind == "web" or bool(environment.get("RENDER_EXTERNAL_HOSTNAME")),
-        health=bool(
-            getattr(settings, "metrics_port", None)
-            or getattr(settings, "state_dir", None)
-        ),
+        health=bool(settings.metrics_port or settings.state_dir),
     )
 
 
 def endpoints(app: Any) -> Iterator[Endpoint]:
     """The Redis servers that the app talks to, each once."""
-    seen = set()
-    for name, setting in (
-        ("broker", app.conf.broker_url),
-        ("result backend", app.conf.result_backend),
+    seen, conf = set(), app.conf
+    for name, setting, tls in (
+        ("broker", conf.broker_url, conf.broker_use_ssl),
+        ("result backend", conf.result_backend, conf.redis_backend_use_ssl),
     ):
         several = isinstance(setting, list | tuple)
         for url in setting if several else str(setting or "").split(";"):
             parts = urlsplit(url)
-            where = parts.scheme, parts.hostname or ""
+            # With options for TLS both scheme words mean TLS.
+            where = "rediss" if tls else parts.scheme, parts.hostname or ""
             if parts.scheme in SCHEMES and where not in seen:
                 seen.add(where)
                 yield Endpoint(name, *where, verified=app.smartworker.tls_verify)

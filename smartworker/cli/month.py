@@ -8,7 +8,7 @@ from typing import Any
 
 from smartworker.forecast import Outlook, forecast
 from smartworker.policy import Policy
-from smartworker.rows import Row, month_before, runs_of, total_before
+from smartworker.rows import Row, month_before, runs_of, total_before, workers_of
 from smartworker.worker.presence import timetables
 
 
@@ -65,8 +65,7 @@ def month_from(
 ) -> Month:
     """The month that `now` lies in; `workers`: not as many as there are now."""
     settings = app.smartworker
-    alive = sum(row.kind == "worker" and not row.is_gone(now) for row in rows)
-    many = workers or max(alive, 1)
+    many = workers or max(workers_of(rows, now), 1)
     jobs = timetables(app, many)
     outlook = forecast(
         rows,

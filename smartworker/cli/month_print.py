@@ -85,8 +85,10 @@ def _to_come(outlook: Outlook) -> Table:
 
 def _verdict(outlook: Outlook) -> str:
     limit = f"the budget of {outlook.budget:,} commands (SMARTWORKER_MONTHLY_BUDGET)"
-    if outlook.used_up == outlook.now:
+    if outlook.spent >= outlook.budget:
         return f"Used up: {limit}.\nQuiet polls are widened, and work goes on."
+    if outlook.used_up == outlook.now:
+        return f"Used up, with what others publish:\n{limit}."
     if outlook.used_up is not None:
         return f"On {outlook.used_up:%d %B} this uses up\n{limit}."
     return f"That is {_percent(outlook, outlook.total)} of\n{limit}."

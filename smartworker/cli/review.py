@@ -67,13 +67,15 @@ def review(
         raise click.UsageError(
             "There is nothing to read: name log files, or pipe them in."
         )
-    report = _report(files or (STDIN,), day, today, plan)
+    # What is named twice, also by patterns of the shell, happened once.
+    names = tuple(dict.fromkeys(files)) or (STDIN,)
+    report = _report(names, day, today, plan)
     if page is not None:
         _write(page, report)
     if as_json:
         from smartworker.review.output import as_json as encoded
 
-        click.echo(encoded(report))
+        click.echo(encoded(report).encode())
     else:
         from smartworker.cli.review_print import print_report
 
@@ -104,10 +106,8 @@ def _report(
 
 
 def _write(page: Path, report: "Report") -> None:
-    try:
-        from smartworker.review.html import render
-    except ModuleNotFoundError as error:
-        raise _extra_missing(error) from error
+    from smartworker.review.html import render
+
     try:
         page.write_text(render(report), encoding="utf-8")
     except OSError as error:
@@ -128,7 +128,7 @@ def _open(name: str) -> Any:
 
 
 def _shown(name: str) -> str:
-    return "standard input" if name == STDIN else name
+    return "standard input" if name == STDIN else click.format_filename(name)
 
 
 def _extra_missing(error: ModuleNotFoundError) -> SettingsError:

@@ -1,6 +1,8 @@
 """What a person sees of a review, in 80 columns and without colour."""
 
+import sys
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,7 +143,9 @@ class Printer:
         moments: list[tuple[datetime, str]] = []
         for change in day.changes:
             what = (
-                f"window {change.window} opened" if change.window else "window closed"
+                f"window {plain(change.window)} opened"
+                if change.window
+                else "window closed"
             )
             moments.append(
                 (change.at, f"{what}, a poll every {change.poll_seconds:g} s")
@@ -213,7 +217,9 @@ class Printer:
 
 
 def print_report(report: "Report", page: Path | None) -> None:
-    """The reasons first, then the day."""
+    """The reasons first, then the day; what the terminal has no letter for is `?`."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False, markup=False, soft_wrap=False)
     for number, part in enumerate(Printer(report).parts()):
         if number:

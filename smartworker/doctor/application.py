@@ -24,6 +24,7 @@ LONGEST_RESULTS = timedelta(days=7)
 
 def find(app: AppFacts, host: HostFacts) -> Iterator[Finding]:
     """All of them."""
+    yield from _tasks(app)
     yield from _content(app)
     yield from _connections(app)
     yield from _acknowledgement(app)
@@ -32,6 +33,16 @@ def find(app: AppFacts, host: HostFacts) -> Iterator[Finding]:
     yield from _results(app)
     yield from _tokens(app, host)
     yield from _dashboard(app, host)
+
+
+def _tasks(app: AppFacts) -> Iterator[Finding]:
+    if app.unreadable is not None:
+        yield Finding(
+            "warning",
+            "tasks",
+            app.unreadable,
+            "Mend that: a worker ends at its start, and what they cost is unknown.",
+        )
 
 
 def _content(app: AppFacts) -> Iterator[Finding]:
@@ -131,16 +142,16 @@ def _results(app: AppFacts) -> Iterator[Finding]:
 
 
 def _tokens(app: AppFacts, host: HostFacts) -> Iterator[Finding]:
-    # The tokens are the web service's; a worker needs none.
-    if not app.jobs or host.kind == "worker":
+    # The tokens are the web service's; a worker or a cron job of Render needs none.
+    if not app.jobs or host.kind in ("worker", "cron"):
         return
     jobs = "1 job is" if app.jobs == 1 else f"{app.jobs} jobs are"
     if not app.jobs_open:
         yield Finding(
             "warning",
             "tokens",
-            f"{jobs} declared, and there is no token or signature: nobody can start one"
-            " over HTTP.",
+            f"{jobs} declared, and no token or signature is set here: a web service"
+            " like this starts none over HTTP.",
             "Set SMARTWORKER_CRON_TOKENS in the web service; `openssl rand -hex 32`"
             " makes one.",
         )

@@ -29,8 +29,12 @@ OURS = frozenset(
 #: What a stock producer sends for each task, beside LPUSH.
 PRODUCERS = frozenset({"subscribe", "unsubscribe"})
 NOT_THEIRS = OURS | PRODUCERS
-#: Fewer calls in a sample may be one burst of work.
+#: Fewer calls in a sample are chance.
 FEWEST_CALLS = 5
+#: What tells of work in a sample, each once for a task; and the most that one sends,
+#: with its trigger, its lease, its events and whoever waits for its result.
+WORK = ("lpush", "lrem")
+MOST_OF_A_TASK = 20
 
 
 def find(
@@ -97,7 +101,7 @@ def _monitors(traffic: TrafficFacts) -> Iterator[Finding]:
     if not count:
         return
     who = f"{count} monitors hear" if count > 1 else "A monitor hears"
-    calls = not traffic.stock_workers and traffic.calls.get("publish", 0)
+    calls = _calls_all_workers(traffic)
     yield Finding(
         "warning" if calls else "info",
         "monitors",
@@ -107,6 +111,17 @@ def _monitors(traffic: TrafficFacts) -> Iterator[Finding]:
         " than stock Flower.",
         STOCK_FLOWER if calls else None,
     )
+
+
+def _calls_all_workers(traffic: TrafficFacts) -> bool:
+    """Whether it is stock Flower that publishes; workers tell of tasks, too."""
+    others = traffic.stock_workers or _tasks(traffic)
+    return traffic.calls.get("publish", 0) > 0 and not others
+
+
+def _tasks(traffic: TrafficFacts) -> int:
+    """How many tasks were sent or done while we looked."""
+    return max(traffic.calls.get(name, 0) for name in WORK)
 
 
 def _producers(traffic: TrafficFacts) -> Iterator[Finding]:
@@ -126,12 +141,15 @@ def _producers(traffic: TrafficFacts) -> Iterator[Finding]:
 def _unexplained(traffic: TrafficFacts, spending: SpendingFacts) -> Iterator[Finding]:
     """Many commands, and nobody of the above who sends them."""
     # Each command has one price: what producers send stands above.
-    priced = PRODUCERS if traffic.stock_producers else frozenset()
+    priced = set(PRODUCERS if traffic.stock_producers else ())
+    if traffic.monitors and _calls_all_workers(traffic):
+        priced.add("publish")
     calls = {name: n for name, n in traffic.calls.items() if name not in priced}
     count = sum(calls.values())
     known = traffic.stock_workers or traffic.calls.get("brpop", 0) > 1
     monthly = _monthly(traffic, calls.__contains__)
-    if known or count < FEWEST_CALLS or monthly <= spending.budget:
+    fewest = FEWEST_CALLS + MOST_OF_A_TASK * _tasks(traffic)
+    if known or count < fewest or monthly <= spending.budget:
         return
     most = sorted(calls.items(), key=lambda call: (-call[1], call[0]))[:3]
     names = ", ".join(f"{n} {name.upper()}" for name, n in most)

@@ -84,6 +84,8 @@ class AppFacts:
     dashboard: str = "guarded"
     #: Whose word about the address of a caller is taken.
     trusts_proxies: bool = False
+    #: Why the tasks cannot be imported here; None where they can.
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True)

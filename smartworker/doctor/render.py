@@ -6,9 +6,8 @@ from datetime import timedelta
 from smartworker.doctor.facts import AppFacts, Finding, HostFacts
 from smartworker.durations import format_duration
 
-#: How long Render waits between SIGTERM and SIGKILL, and how long it can be told to.
+#: How long Render waits between SIGTERM and SIGKILL, unless it is told otherwise.
 GRACE = timedelta(seconds=30)
-LONGEST_GRACE = timedelta(seconds=300)
 
 
 def find(app: AppFacts, host: HostFacts) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from smartworker.policy import Policy
 from smartworker.review import plan, presence
 from smartworker.review.book import GRAVE, Book, instant
 from smartworker.review.lines import Found, Line, read
-from smartworker.review.measures import Newest
+from smartworker.review.measures import NAME, Newest
 from smartworker.review.reasons import reasons
 from smartworker.review.report import Day, Reading, Report, Run
 
@@ -60,12 +60,14 @@ class Review:
         """All lines of a file or a pipe, which has this name."""
         self._sources.append(source)
         feed, counted, size = self.feed, 0, 0
-        for raw in lines:
-            counted += 1
-            size += len(raw) + 1
-            feed(raw)
-        self._counts["lines"] += counted
-        self._size += size
+        try:
+            for raw in lines:
+                counted += 1
+                size += len(raw) + 1
+                feed(raw)
+        finally:
+            self._counts["lines"] += counted
+            self._size += size
 
     def damaged(self, source: str, why: str) -> None:
         """A source ended with something that cannot be read."""
@@ -120,18 +122,20 @@ class Review:
 
     def _presence(self, line: Line, at: float, book: Book | None) -> None:
         if book is not None:
-            self._heard.add((at, line.worker or "?", line.event))
+            self._heard.add((at, (line.worker or "?")[:NAME], line.event))
 
     def _report(self, line: Line, at: float, book: Book | None) -> None:
-        """It may be about two days."""
-        self._presence(line, at, book)
+        """It may be about two days; the web process's says nothing of a worker."""
+        if line.event == "worker_report":
+            self._presence(line, at, book)
         try:
             since = datetime.fromisoformat(line.since or "")
         except ValueError:
             return
         if since.tzinfo is None:
             return
-        begin = since.timestamp()
+        # A clock that was set back makes it end before it begins.
+        begin = min(since.timestamp(), at)
         if (
             not isinstance(line.commands, dict)
             or at - begin > 2 * ONE_DAY.total_seconds()
@@ -258,7 +262,7 @@ class Review:
             changes=tuple(sorted(book.changes, key=lambda change: change.at)),
             spans=sums.spans(),
             gaps=tuple(g for g in gaps if g.until is None or g.until > book.since),
-            outages=presence.outages(book, self._lost, end),
+            outages=presence.outages(book, self._lost, heard, end),
             starts=presence.starts(book, heard),
             polls=sums.polls(),
             commands=sums.commands(self._budget),

@@ -24,6 +24,7 @@ from smartworker.review.report import (
 
 NAMES, CAUSES, ADDRESSES, CHANGES = 500, 300, 1000, 2000
 SAMPLE = 500  # characters of a line
+CAUSE = 300  # characters of an error
 MINUTE, HOUR = 60, 3600
 GRAVE = frozenset({"error", "critical"})
 #: Their lines come from a worker that takes tasks, and show that it lives; the first
@@ -126,7 +127,7 @@ class Book:
         self, event: str, error: str, line: Line, at: float, raw: bytes
     ) -> None:
         """Book an error on its cause."""
-        key = event, cause_of(error)
+        key = event, cause_of(error[:CAUSE])
         group = self.errors.get(key)
         if group is None:
             key = key if len(self.errors) < CAUSES else ("", OTHERS)

@@ -1,10 +1,12 @@
 """One log line: ours, bare or inside what a platform puts around it, or another's."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from smartworker.events import EVENTS
 
@@ -14,6 +16,11 @@ Kind = Literal["event", "foreign", "broken", "console"]
 
 _CONSOLE = (b"[info ", b"[warning", b"[error", b"[critical", b"\x1b[")
 _WRAPPED = (b'"message":', b'"msg":', b'"log":', b'"line":', b'"text":')
+
+
+#: Durations and counts that can be; with any other a line is broken, not a figure.
+Seconds = Annotated[float, Meta(ge=-1e9, le=1e9)]
+Count = Annotated[int, Meta(ge=0, le=10**12)]
 
 
 class Line(msgspec.Struct, gc=False):
@@ -26,7 +33,7 @@ class Line(msgspec.Struct, gc=False):
     task_id: str | None = None
     task: str | None = None
     job: str | None = None
-    seconds: float | None = None
+    seconds: Seconds | None = None
     error: str | None = None
     worker: str | None = None
     address: str | None = None
@@ -34,14 +41,14 @@ class Line(msgspec.Struct, gc=False):
     detail: str | None = None
     status: int | str | None = None
     window: str | None = None
-    poll_seconds: float | None = None
-    old_poll_seconds: float | None = None
+    poll_seconds: Seconds | None = None
+    old_poll_seconds: Seconds | None = None
     kind: str | None = None
-    away_seconds: float | None = None
-    attempts: int | None = None
+    away_seconds: Seconds | None = None
+    attempts: Count | None = None
     since: str | None = None
-    polls: int | None = None
-    commands: dict[str, int] | int | None = None
+    polls: Count | None = None
+    commands: dict[str, Count] | Count | None = None
     # What platforms call the line that they have packed.
     message: str | None = None
     msg: str | None = None
@@ -49,6 +56,15 @@ class Line(msgspec.Struct, gc=False):
     line: str | None = None
     text: str | None = None
     logs: list[msgspec.Raw] | None = None
+
+
+class Core(msgspec.Struct, gc=False):
+    """What a line is about, whose other fields may have our names and other types."""
+
+    event: str
+    timestamp: datetime | None = None
+    level: str | None = None
+    logger: str | None = None
 
 
 class Wrapper(msgspec.Struct, gc=False):
@@ -63,6 +79,7 @@ class Wrapper(msgspec.Struct, gc=False):
 
 Found = tuple[Kind, Line | None]
 _line = msgspec.json.Decoder(Line)
+_core = msgspec.json.Decoder(Core)
 _wrapper = msgspec.json.Decoder(Wrapper)
 _many = msgspec.json.Decoder(list[msgspec.Raw])
 _anything = msgspec.json.Decoder(Any)
@@ -116,6 +133,12 @@ def _unpacked(line: Line, depth: int) -> Found | list[Found]:
 
 def _loose(raw: bytes, depth: int) -> Found | list[Found]:
     """An object that is no line of ours: another's, a wrapper's, or cut off."""
+    with suppress(ValueError, RecursionError):
+        core = _core.decode(raw)
+        if core.event in EVENTS:
+            return _BROKEN
+        if core.event:
+            return "foreign", Line(core.event, core.timestamp, core.level, core.logger)
     try:
         wrapper = _wrapper.decode(raw)
     except (ValueError, RecursionError):

@@ -11,6 +11,8 @@ from smartworker.review.report import Spread
 
 #: What does not fit any more is counted under this name.
 OTHERS = "(others)"
+#: Characters of a name: one that is longer shares its accumulator with others.
+NAME = 200
 #: A bucket is 2 % wider than the one before, so a percentile is exact within 1 %.
 _WIDTH = log(1.02)
 _SHORTEST = 0.001
@@ -88,6 +90,7 @@ class Table(dict[str, T], Generic[T]):
 
     def of(self, name: str) -> T:
         """The accumulator of this name."""
+        name = name[:NAME]
         found = self.get(name)
         if found is None:
             if len(self) >= self._most:
@@ -143,4 +146,4 @@ class Notable:
 @lru_cache(maxsize=1024)
 def cause_of(message: str) -> str:
     """The message with `#` for each number and id, so that equal causes are equal."""
-    return _MASK.sub("#", message[:300]).strip()
+    return _MASK.sub("#", message).strip()

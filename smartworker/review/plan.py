@@ -81,7 +81,8 @@ class Ledger:
         for one in self._said:
             share = one.share(self._book.begin, self._book.end)
             for cause, count in one.commands.items():
-                name = cause if len(causes) < CAUSES else OTHERS
+                known = cause in causes or len(causes) < CAUSES
+                name = cause if known else OTHERS
                 causes[name] += round(count * share)
         total = causes.total() if self._said else None
         daily = _daily(self._book, budget)

@@ -21,12 +21,13 @@ def gaps(
     """The silences of these days, which follow each other, up to `end`.
 
     A silence is too long for a worker that speaks each hour (`hourly`), or it ends
-    with a start before which no worker was there.
+    with a start before which no worker was there, or calls come into it.
     """
+    books = list(books)
     heard = [one for one in heard if one[0] < end]
     instants = sorted({*_instants(books), *(one[0] for one in heard)})
     if not instants:
-        return []
+        return list(_nobody(books, end))
     starts = {at: (worker, said) for at, worker, said in _alone(heard)}
     found: list[Gap] = []
     for last, first in pairwise(instants):
@@ -38,6 +39,13 @@ def gaps(
     if end - last > SILENT and (hourly or stopped):
         found.append(_gap(last, None, None, stopped, end))
     return found
+
+
+def _nobody(books: list[Book], end: float) -> Iterator[Gap]:
+    """The whole time, if calls were taken in and no line of any worker is there."""
+    called = [one.heard_first for one in books if one.events["trigger_accepted"]]
+    if called and end - called[0] > SILENT:
+        yield _gap(called[0], None, None, False, end)
 
 
 def _gap(
@@ -122,8 +130,15 @@ def starts(book: Book, heard: Iterable[Heard]) -> tuple[Start, ...]:
     )
 
 
-def outages(book: Book, lost: Iterable[Lost], end: float) -> tuple[Outage, ...]:
-    """The outages that began on this day; one without an end may go on."""
+def outages(
+    book: Book, lost: Iterable[Lost], heard: Iterable[Heard], end: float
+) -> tuple[Outage, ...]:
+    """The outages that began on this day; one without an end may go on.
+
+    A worker that ends meanwhile never says that the server is back: the next one does,
+    when it is ready.
+    """
+    ready = [at for at, _, event in heard if event == "worker_ready"]
     found: list[Outage] = []
     begun: list[tuple[float, str]] = []
     covered: list[tuple[float, float]] = []
@@ -138,6 +153,8 @@ def outages(book: Book, lost: Iterable[Lost], end: float) -> tuple[Outage, ...]:
     for at, kind in begun:
         ended = any(since <= at <= until for since, until in covered)
         if not ended and book.begin <= at < book.end:
-            away = round(max(end - at, 0.0), 1)
-            found.append(Outage(instant(at), None, away, kind, 0, None))
+            back = next((one for one in ready if one > at), None)
+            away = round(max((end if back is None else back) - at, 0.0), 1)
+            known = None if back is None else instant(back)
+            found.append(Outage(instant(at), known, away, kind, 0, None))
     return tuple(sorted(found, key=lambda outage: outage.since))

@@ -53,5 +53,5 @@ def _chunks(source: Any) -> Iterator[bytes]:
     try:
         while chunk := source.read(CHUNK):
             yield chunk
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise Damaged(str(error)) from error

@@ -23,6 +23,8 @@ PINGS = 20
 BELL_SECONDS = 2.0
 #: Seconds between two looks at silent connections; a look sends nothing.
 LOOK_SECONDS = 1.0
+#: How long scratch keys live that may not be deleted.
+SCRATCH_SECONDS = 60
 #: The kinds of scratch keys that the trials write.
 KINDS = ("list", "other", "text", "hash", "set", "sorted", "stream")
 SCRIPT = "redis.call('set', KEYS[1], '1') return redis.call('get', KEYS[1])"
@@ -204,10 +206,14 @@ def _fill(word: str, keys: dict[str, str]) -> str:
 
 
 def _delete(client: Any, found: dict[str, str], *keys: str) -> None:
+    """Delete them; where the server refuses that, they expire."""
     try:
         client.delete(*keys)
     except ResponseError as error:
         found["del"] = str(error)
+        for key in keys:
+            with suppress(ResponseError):
+                client.expire(key, SCRATCH_SECONDS)
 
 
 def bell(client: Any, base: str, *, may_set: bool, database: int = 0) -> Bell:

@@ -31,14 +31,13 @@ class Allowance:
         budget: int,
         longest: timedelta,
         clock: Clock,
-        forecast: Callable[[], int | None],
+        forecast: Callable[[], int],
     ) -> None:
         self._clerk = clerk
         self._budget = budget
         self._longest = longest
         self._clock = clock
         self._forecast = forecast
-        self._month = month_of(clock.now())
         self._widening: Widening | None = None
         #: Called when quiet polls change, in the clerk's thread.
         self.on_change: Callable[[], object] = _nothing
@@ -50,8 +49,6 @@ class Allowance:
     def check(self) -> None:
         """Tell what is new; a second look at the same sum says nothing."""
         month = month_of(self._clock.now())
-        if month != self._month:
-            self._month, self._clerk.told = month, 0
         spent = self._clerk.month_total()
         if spent >= self._budget:
             self._exhausted(month, spent)

@@ -15,7 +15,7 @@ from smartworker import rows
 from smartworker.backoff import pauses
 from smartworker.clock import Clock, system_clock
 from smartworker.logs import get_logger
-from smartworker.rows import FOLDED, Row
+from smartworker.rows import FOLDED, SILENT_FOR, Row
 from smartworker.store import processes
 from smartworker.store.account import Account, Runs, Sums
 from smartworker.store.client import LOST
@@ -36,6 +36,8 @@ LOOK_TICK = 1.0
 LINGER = 10.0
 #: Rows that were read so long ago are read again with the next write.
 READ_AGE = timedelta(hours=12)
+#: After so long without a write others may soon take this process for dead.
+WRITE_AGE = SILENT_FOR / 2
 #: Seconds that the last row may take when the process ends.
 LAST_WITHIN = 1.0
 #: Seconds between two tries while the server is away.
@@ -52,7 +54,8 @@ class Clerk:
     """Writes the row when it is worth it; one for each process.
 
     1 HSET when 90 billed commands are unrecorded, when `edge` or `close` says so, and
-    for 60 s after `look` at most each 5 s. `edge` also reads all rows: 1 HGETALL.
+    for 60 s after `look` at most each 5 s. `edge` also reads all rows: 1 HGETALL. So
+    does a worker that has written nothing for a day.
     """
 
     def __init__(
@@ -91,8 +94,8 @@ class Clerk:
         self._pauses = pauses(FIRST_PAUSE, LONGEST_PAUSE)
         #: Called in the thread of the clerk after each look.
         self.on_turn: Callable[[], object] = _nothing
-        #: The highest per cent of the budget that was told of this month.
-        self.told = 0
+        #: By month, which is this one or over.
+        self._told: dict[str, int] = {}
 
     def attend(self) -> None:
         """Begin to count, in the process that this is now; costs nothing."""
@@ -123,9 +126,14 @@ class Clerk:
         mine = self.sums()
         return mine.billed + sum(rows.spent(self._others, mine.month).values())
 
+    @property
+    def told(self) -> int:
+        """The highest per cent of the budget that was told of this month."""
+        return self._told.get(rows.month_of(self._clock.now()), 0)
+
     def tell(self, level: int) -> None:
         """So many per cent of the budget were told of: others need not."""
-        self.told = level
+        self._told = {rows.month_of(self._clock.now()): level}
         self._must_write = True
         self.wake()
 
@@ -194,9 +202,13 @@ class Clerk:
         return LOOK_TICK if now < self._looked_until else WATCH
 
     def _do(self, now: float) -> None:
-        if self._must_read or (self._is_stale() and self._is_full()):
+        silent, full = self._is_silent(), self._is_full()
+        due = self._must_write or full or self._has_changed(now)
+        # An idle worker must not pass for dead; an idle web process costs nothing.
+        due = due or (silent and self._facts["kind"] == "worker")
+        if self._must_read or (due and silent) or (full and self._is_stale()):
             self._read()
-        if self._must_write or self._is_full() or self._has_changed(now):
+        if due or self._must_write:
             self._write(stopped=False)
         self.sums()  # the month may have ended
         self.on_turn()
@@ -205,10 +217,15 @@ class Clerk:
         return self._ledger.fresh >= MOST_FRESH
 
     def _is_stale(self) -> bool:
-        """Whether others may have written since, or have taken us for dead."""
-        oldest = self._clock.now() - READ_AGE
-        moments = (self._read_at, self._wrote_when)
-        return any(moment is not None and moment < oldest for moment in moments)
+        """Whether others may have spent much since their rows were read."""
+        return self._is_older(self._read_at, READ_AGE)
+
+    def _is_silent(self) -> bool:
+        """Whether others may take us for dead, or have done so: read before a write."""
+        return self._is_older(self._wrote_when, WRITE_AGE)
+
+    def _is_older(self, moment: datetime | None, age: timedelta) -> bool:
+        return moment is not None and self._clock.now() - moment > age
 
     def _has_changed(self, now: float) -> bool:
         """Whether somebody looks who would see something new."""
@@ -218,21 +235,25 @@ class Clerk:
 
     def _read(self) -> None:
         now = self._clock.now()
+        self._must_read = False
+        try:
+            self._ask(lambda link: self._take_in(link, now))
+        except BaseException:
+            self._must_read = True
+            raise
+        month = rows.month_of(now)
+        told = rows.told_of(self._others, month)
+        self._told = {month: max(self._told.get(month, 0), told)}
 
-        def ask(link: Link) -> None:
-            raw = processes.read_raw(link.client, link.prefix)
-            found = rows.read_rows(raw)
-            self._must_read = False
-            if self._written is not None and self.id not in raw:
-                self._was_taken_out(found)
-            if processes.fold_gone(link.client, now, link.prefix, raw):
-                found = processes.read(link.client, link.prefix)
-            self._others = [row for row in found if row.id != self.id]
-            self._read_at = now
-
-        self._ask(ask)
-        told = rows.told_of(self._others, rows.month_of(now))
-        self.told = max(self.told, told)
+    def _take_in(self, link: Link, now: datetime) -> None:
+        raw = processes.read_raw(link.client, link.prefix)
+        was_there = raw.pop(self.id, None) is not None
+        others = rows.read_rows(raw)
+        if self._written is not None and not was_there:
+            self._was_taken_out(others)
+        # Whoever folds them, now or later: their sums are the same.
+        processes.fold_gone(link.client, now, link.prefix, raw)
+        self._others, self._read_at = others, now
 
     def _was_taken_out(self, found: list[Row]) -> None:
         """Our row is gone: we were taken for dead, or the hash was lost."""
@@ -272,7 +293,7 @@ class Clerk:
             messages=sums.messages,
             runs=sums.runs,
             before=sums.before,
-            told=self.told,
+            told=self._told.get(sums.month, 0),
             **self._facts,
         )
         return replace(row, **({} if stopped else self._describe()))
@@ -301,6 +322,8 @@ class Clerk:
         """The last row; nothing was spent, nothing is written."""
         try:
             if self._ledger.fresh or self._written is not None:
+                if self._is_silent():
+                    self._read()
                 self._write(stopped=True)
         except Exception as error:
             if not self._is_away:
@@ -310,8 +333,22 @@ class Clerk:
 
 
 def _seen(row: Row) -> Row:
-    """What a change is measured by: not the time, nor what looking itself costs."""
-    return replace(row, written="", commands={}, messages={})
+    """What a change is measured by: not the time, nor what looking itself costs.
+
+    Polls are told from one clock by another: to the second they are the same.
+    """
+    return replace(
+        row,
+        written="",
+        commands={},
+        messages={},
+        last_poll=_second(row.last_poll),
+        next_poll=_second(row.next_poll),
+    )
+
+
+def _second(moment: str | None) -> str | None:
+    return moment and moment[: len("2026-11-14T12:00:00")]
 
 
 def _brief(error: Exception) -> str:

@@ -102,6 +102,18 @@ class Report:
         )
 
 
+class AtTheEnd(bootsteps.StartStopStep):
+    """A step that ends after all others: Celery sends no signal of a cold end."""
+
+    def __init__(self, worker: Any, last: Callable[[], None]) -> None:
+        super().__init__(worker)
+        self._last = last
+
+    def terminate(self, worker: Any) -> None:
+        """Nothing is sent any more."""
+        self._last()
+
+
 class Hourly(bootsteps.StartStopStep):
     """Starts the timer when the pool has forked; the last line comes after all else."""
 
@@ -113,6 +125,13 @@ class Hourly(bootsteps.StartStopStep):
         self.report = Report(worker.hostname, account)
         self._rounds = Rounds(self.report.look)
 
+    def include(self, parent: Any) -> bool:
+        """Take a second place, where the last line has its turn when all else ended."""
+        included = bool(super().include(parent))
+        if included:
+            parent.steps.insert(0, AtTheEnd(parent, self._last))
+        return included
+
     def start(self, worker: Any) -> None:
         """Begin; the first line comes when the hour is full."""
         signals.worker_shutdown.connect(self._last, weak=False)
@@ -122,10 +141,7 @@ class Hourly(bootsteps.StartStopStep):
         """No line by the clock any more."""
         self._rounds.stop()
 
-    def terminate(self, worker: Any) -> None:
-        """A cold end, of which Celery sends no signal."""
-        self.stop(worker)
-        self._last()
+    terminate = stop
 
     def _last(self, **_: Any) -> None:
         if signals.worker_shutdown.disconnect(self._last):

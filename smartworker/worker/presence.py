@@ -4,14 +4,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from celery import bootsteps
 from celery.worker import state as worker_state
 from celery.worker.control import control_command
 
 from smartworker.clock import system_clock
 from smartworker.cron.registry import Job
 from smartworker.forecast import Timetable, forecast
-from smartworker.rows import MOST_ACTIVE
+from smartworker.rows import MOST_ACTIVE, workers_of
 from smartworker.settings import LONGEST_QUIET_POLL
 from smartworker.worker.allowance import Allowance
 from smartworker.worker.clerk import Clerk
@@ -20,6 +19,7 @@ from smartworker.worker.figures import figures
 from smartworker.worker.overview import declared
 from smartworker.worker.request import run_header
 from smartworker.worker.status import iso, wall
+from smartworker.worker.tally import BeforePool
 
 #: The control command that says that somebody looks.
 LOOK = "smart_look"
@@ -45,7 +45,7 @@ def look(app: Any) -> None:
     app.control.broadcast(LOOK, reply=False)
 
 
-class Presence(bootsteps.StartStopStep):
+class Presence(BeforePool):
     """Starts before whatever sends commands, and stops after it."""
 
     requires = ("celery.worker.components:Hub",)
@@ -82,23 +82,18 @@ class Presence(bootsteps.StartStopStep):
                 continue
         return {}
 
-    def _forecast(self) -> int | None:
-        """What the month will cost; None where it cannot be said."""
-        app = self._worker.app
-        policy = self._worker.consumer.pacemaker.policy
+    def _forecast(self) -> int:
+        """What the month will cost, with as many workers as there are."""
+        app, now = self._worker.app, system_clock.now()
         rows = [*self.clerk.others(), self.clerk.row()]
-        alive = [
-            row
-            for row in rows
-            if row.kind == "worker" and not row.is_gone(system_clock.now())
-        ]
+        alive = max(workers_of(rows, now), 1)
         return forecast(
             rows,
-            system_clock.now(),
-            policy=policy,
-            jobs=timetables(app),
+            now,
+            policy=self.allowance.policy(self._worker.consumer.pacemaker.policy),
+            jobs=timetables(app, alive),
             budget=app.smartworker.monthly_budget,
-            workers=len(alive),
+            workers=alive,
         ).total
 
 

@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 from celery import bootsteps, signals
+from celery.worker.components import Pool
 
 from smartworker.store.meter import Counts, ledger
 
@@ -16,7 +17,25 @@ from smartworker.store.meter import Counts, ledger
 ATOMIC = 4096
 
 
-class Tally(bootsteps.StartStopStep):
+class BeforePool(bootsteps.StartStopStep):
+    """A step that starts before the pool, and stops when no process of it is left.
+
+    Celery's order is one of chance where no step requires another, and its pool
+    requires none of ours.
+    """
+
+    def include(self, parent: Any) -> bool:
+        """Take the last place before the pool."""
+        included = bool(super().include(parent))
+        if included:
+            steps = parent.steps
+            steps.remove(self)
+            places = (n for n, step in enumerate(steps) if isinstance(step, Pool))
+            steps.insert(next(places, len(steps)), self)
+        return included
+
+
+class Tally(BeforePool):
     """Opens the pipe before the pool forks, reads it in the worker's loop."""
 
     #: What children have counted is home before the last row is written.

@@ -50,6 +50,13 @@ CRON = {
     "smartworker pause schedule-swim-lanes": "paused",
     "smartworker resume schedule-swim-lanes": "runs again",
 }
+#: In the order of the README, of a worker and a web process whose logs these are.
+LOOKING = {
+    "smartworker review worker.log": "Nothing needs attention",
+    "smartworker review --html day.html worker.log web.log": "day.html",
+    "smartworker budget": "budget",
+    "smartworker health": "ready",
+}
 
 
 def test_every_command_has_its_test():
@@ -61,7 +68,7 @@ def test_every_command_has_its_test():
         "smartworker web",
         "smartworker worker --loglevel info",
     ]
-    known = [*OURSELVES, *PLAN, *CARE, *CRON, *tried, *shop, *live]
+    known = [*OURSELVES, *PLAN, *CARE, *CRON, *LOOKING, *tried, *shop, *live]
     assert sorted(COMMANDS) == sorted(known)
     assert {kind for kind, _ in BLOCKS} == {"console", "python"}
 
@@ -166,6 +173,36 @@ def test_the_deployed_processes_work_together(tmp_path, redis_url):
     assert (web, worker) == (-signal.SIGTERM, 0)
 
 
+def test_what_it_did(tmp_path, redis_url):
+    """The commands that look, while a worker and a web process run and write logs."""
+    token = "t" * 32
+    settings = {
+        "REDIS_URL": redis_url,
+        "PORT": str(free_port()),
+        "SMARTWORKER_CRON_TOKENS": token,
+        "SMARTWORKER_STATE_DIR": str(tmp_path / "state"),
+    }
+    started = [
+        spawn(f"smartworker {name}", tmp_path, f"{name}.log", **settings)
+        for name in ("worker", "web")
+    ]
+    try:
+        address = f"http://127.0.0.1:{settings['PORT']}"
+        eventually(lambda: "worker_ready" in (tmp_path / "worker.log").read_text())
+        eventually(lambda: fetch(f"{address}/livez"))
+        assert "<title>" in fetch(f"{address}/")
+        bearer = ("-H", f"Authorization: Bearer {token}")
+        assert "smartworker_triggers_total" in fetch(*bearer, f"{address}/metrics")
+        for command, word in LOOKING.items():
+            done = run(command, tmp_path, **settings)
+            assert done.returncode == 0, (command, done.stdout, done.stderr)
+            assert word in done.stdout, (command, done.stdout)
+    finally:
+        for process in started:
+            stop(process, tmp_path)
+    assert (tmp_path / "day.html").read_text().startswith("<!doctype html>")
+
+
 def test_the_example_by_hand(tmp_path, redis_url):
     """The lines of the example's own page; `smartworker dev` has its own tests."""
     port = str(free_port())
@@ -258,9 +295,11 @@ def run(
     )
 
 
-def spawn(command: str, directory: Path, **settings: str) -> subprocess.Popen[bytes]:
-    """A command line that goes on; what it says is kept in the file `output`."""
-    with (directory / "output").open("ab") as output:
+def spawn(
+    command: str, directory: Path, said: str = "output", **settings: str
+) -> subprocess.Popen[bytes]:
+    """A command line that goes on; what it says is kept in the file `said`."""
+    with (directory / said).open("ab") as output:
         return subprocess.Popen(
             shlex.split(command),
             cwd=directory,

@@ -43,11 +43,11 @@ class Rig:
         self.opened = 0
         self.clerk = self.another()
 
-    def another(self) -> Clerk:
+    def another(self, kind: str = "worker") -> Clerk:
         """A clerk for one more start."""
         made = Clerk(
             None,
-            "worker",
+            kind,
             "celery@test",
             lambda: self.facts,
             lambda: self.runs,
@@ -272,6 +272,120 @@ def test_who_was_taken_for_dead_is_not_counted_twice(rig: Rig) -> None:
     assert [row.commands for row in mine] == [{"poll": 3}]
     assert mine[0].id != first
     assert rows.spent(rig.rows(), "2026-11") == {"poll": 21 * 95 + 3}
+
+
+@pytest.mark.parametrize("how", ["look", "close", "ninety"])
+def test_who_wakes_up_after_days_reads_before_it_writes(rig: Rig, how: str) -> None:
+    """Its row may have been folded: the old one must not come back beside the sum."""
+    rig.clerk = web = rig.another("web")
+    rig.spend(95)
+    web.turn()
+    gone = rig.rows()[0]
+    for n in range(processes.MOST_GONE):
+        processes.write(rig.client, replace(gone, id=f"p{n}", stopped=True))
+    rig.clock.advance(timedelta(days=3).total_seconds())
+    assert processes.fold_gone(rig.client, rig.clock.now()) == 21
+    more = 90 if how == "ninety" else 5
+    rig.spend(more)
+    if how == "look":
+        web.look()
+    if how == "close":
+        web.close()
+    else:
+        web.turn()
+    assert rows.spent(rig.rows(), "2026-11") == {"poll": 21 * 95 + more}
+
+
+def test_nobody_folds_its_own_row(rig: Rig) -> None:
+    """It has been silent for days, and is the first to look at the many that went."""
+    rig.spend(95)
+    rig.clerk.edge()
+    rig.clerk.turn()
+    gone = rig.rows()[0]
+    for n in range(processes.MOST_GONE + 1):
+        processes.write(rig.client, replace(gone, id=f"p{n}", stopped=True))
+    rig.clock.advance(timedelta(days=3).total_seconds())
+    rig.clerk.edge()
+    rig.clerk.turn()
+    assert {row.id for row in rig.rows()} == {"folded-worker", rig.clerk.id}
+    assert rows.spent(rig.rows(), "2026-11") == {"poll": 22 * 95}
+
+
+def test_a_worker_that_is_idle_for_days_is_not_taken_for_dead(rig: Rig) -> None:
+    """Without windows 90 polls may take a week: it writes once a day."""
+    rig.clerk.edge()
+    rig.clerk.turn()
+    rig.cost()
+    for _ in range(24 * 4):
+        rig.clock.advance(3601)
+        rig.clerk.turn()
+        assert not rig.clerk.row().is_gone(rig.clock.now())
+        assert not rig.rows()[0].is_gone(rig.clock.now())
+    assert rig.cost()["hset"] == 4
+
+
+def test_a_web_process_that_is_idle_for_days_writes_nothing(rig: Rig) -> None:
+    """Nobody has to know of it."""
+    rig.clerk = web = rig.another("web")
+    rig.spend(90)
+    web.turn()
+    rig.cost()
+    for _ in range(4):
+        rig.clock.advance(timedelta(days=1, seconds=1).total_seconds())
+        web.turn()
+    assert rig.cost() == {}
+
+
+def test_what_was_told_is_of_its_month(rig: Rig) -> None:
+    """The first row of a month, an edge, must not keep everybody quiet in it."""
+    rig.clerk.edge()
+    rig.clerk.turn()
+    rig.clerk.tell(100)
+    rig.clerk.turn()
+    assert rig.rows()[0].told == 100
+    second = rig.another()
+    second.edge()
+    second.turn()
+    assert second.told == 100
+    rig.clock.advance(timedelta(days=17).total_seconds())
+    rig.clerk.edge()
+    rig.clerk.turn()
+    assert (rig.clerk.told, rig.rows()[0].told) == (0, 0)
+    second.edge()
+    second.turn()
+    assert second.told == 0
+
+
+def test_a_read_that_fails_is_made_up_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the sums of others would be unknown until the next edge."""
+    rig.spend(95)
+    rig.clerk.edge()
+    rig.clerk.turn()
+    second = rig.another()
+    with monkeypatch.context() as patched:
+        patched.setattr(processes, "fold_gone", _refuse)
+        second.edge()
+        rig.clock.advance(second.turn())
+    second.turn()
+    assert second.month_total() == 95
+
+
+def _refuse(*_: Any) -> int:
+    raise ConnectionError("no script today")
+
+
+def test_a_poll_told_by_another_clock_is_no_change(rig: Rig) -> None:
+    """The same moment, a thousandth later: no reason to write for who looks."""
+    rig.facts = {"last_poll": "2026-11-14T11:59:30.120+00:00"}
+    rig.clerk.look()
+    rig.clerk.turn()
+    rig.cost()
+    rig.facts = {"last_poll": "2026-11-14T11:59:30.121+00:00"}
+    rig.clock.advance(6)
+    rig.clerk.turn()
+    assert rig.cost() == {}
 
 
 def test_a_hash_that_was_lost_is_written_again(rig: Rig) -> None:

@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -25,8 +26,14 @@ from smartworker.store import processes
 from smartworker.store.dead import DeadLetters, Facts
 from smartworker.store.runs import RunRecord, add
 from smartworker.web.app import create_app
+from smartworker.web.dashboard.facts import read_details
 from smartworker.web.dashboard.session import COOKIE, Signer
-from smartworker.web.dashboard.snapshot import PACES, pace
+from smartworker.web.dashboard.snapshot import (
+    PACES,
+    STRANGERS_SECONDS,
+    Allowance,
+    pace,
+)
 from tests.commands import message
 from tests.integration.site import BEARER, NOON, TOKEN, Site, problem, spent
 from tests.integration.test_mounted import uvicorn_of
@@ -202,6 +209,29 @@ def test_where_no_token_manages_no_cookie_is_believed(redis_url: str) -> None:
         assert "Nobody can sign in" in site.get("/dashboard/login").text
 
 
+def test_the_hash_of_a_token_opens_nothing(redis_url: str) -> None:
+    """The settings may hold a hash alone: who reads it cannot make a session of it."""
+    digest = sha256(TOKEN.encode())
+    with site_of(redis_url, cron_tokens=(f"sha256={digest.hexdigest()}",)) as site:
+        for key in (digest.digest(), sha256(digest.digest()).digest()):
+            forged = Signer(key, site.clock).sign("signed in").decode()
+            site.client.cookies.set(COOKIE, forged)
+            assert "Sign out" not in site.get("/").text
+        site.client.cookies.clear()
+        assert sign_in(site).status_code == 303
+        assert "Sign out" in site.get("/").text
+
+
+def test_a_password_of_a_proxy_is_no_token(site: Site, redis: Redis) -> None:
+    """It comes with each request by itself: it is neither refused nor believed."""
+    basic = {"Authorization": "Basic YTpi"}
+    assert site.get("/", headers=basic).status_code == 200
+    assert sign_in(site, **basic).status_code == 303
+    path = "/dashboard/jobs/clean-up/run"
+    assert site.client.post(path, headers=basic).status_code == 403
+    assert redis.llen("celery") == 0
+
+
 def test_wrong_tokens_are_counted(site: Site) -> None:
     """Ten tries a minute, as for bearer tokens, and the form says so."""
     answers = [sign_in(site, f"wrong{n}") for n in range(11)]
@@ -305,6 +335,38 @@ def test_pause_resume_and_run(site: Site, redis: Redis) -> None:
     assert unknown.status_code == 404
 
 
+def test_a_reading_that_began_before_a_button_does_not_count(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has read the details already, and they are read once more."""
+    sign_in(site)
+    read, may_end = threading.Event(), threading.Event()
+
+    def slow(*args: Any) -> Any:
+        found = read_details(*args)
+        read.set()
+        assert may_end.wait(3)
+        return found
+
+    monkeypatch.setattr("smartworker.web.dashboard.snapshot.read_details", slow)
+    with ThreadPoolExecutor() as pool:
+        page = pool.submit(httpx.get, f"{site.client.base_url}", trust_env=False)
+        assert read.wait(5)
+        path = "/dashboard/jobs/clean-up/pause"
+        done = pool.submit(site.client.post, path, headers=OURS)
+        wait_until(lambda: "clean-up" in paused(site), what="the pause")
+        may_end.set()
+        assert done.result(10).status_code == 303
+        assert "Paused: clean-up" not in page.result(10).text
+    assert "Paused: clean-up" in site.get("/").text
+
+
+def paused(site: Site) -> list[str]:
+    """The jobs that are paused, as the API tells it."""
+    jobs = site.get("/api/jobs", headers=BEARER).json()["jobs"]
+    return [job["name"] for job in jobs if job["state"] == "paused"]
+
+
 def test_requeue(site: Site, redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     """A letter goes back into its queue, once, and the log says who did it."""
     letter = bury(redis)
@@ -369,6 +431,28 @@ def test_huge_and_broken_rows_are_cut(site: Site, redis: Redis) -> None:
     page = site.get("/").text
     assert len(page) < 1_000_000
     assert "More than 20 dead letters" in page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"poll_seconds": float("nan")},
+        {"held": float("inf")},
+        {"tasks": {"t": {"succeeded": 10**400}}},
+        {"next_poll": "0001-01-01T00:00:00+00:00"},
+        {"queues": [["celery"], {}]},
+    ],
+)
+def test_a_row_of_nonsense_harms_no_other(
+    site: Site, redis: Redis, change: dict[str, Any]
+) -> None:
+    """What JSON can say and a worker never does."""
+    processes.write(redis, ROW)
+    processes.write(redis, replace(ROW, id="b" * 32, name="celery@two", **change))
+    page = site.get("/").text
+    assert "celery@one" in page
+    assert "celery@two" in page
+    assert "Redis does not answer" not in page
 
 
 def test_no_worker_is_said_plainly(site: Site) -> None:
@@ -573,6 +657,36 @@ def test_strangers_cannot_use_up_the_budget(site: Site, redis: Redis) -> None:
         site.clock.monotonic_ahead += 5
         site.get("/")
     assert looked(redis)["hgetall"] >= 10
+
+
+def test_more_jobs_leave_strangers_fewer_readings() -> None:
+    """A reading costs a command for each job: all of them must not add up to more."""
+    few, many = Allowance(0, 0.0), Allowance(0, 0.0, 10 * STRANGERS_SECONDS)
+    assert few.take(STRANGERS_SECONDS + 1)
+    assert not many.take(STRANGERS_SECONDS + 1)
+    assert many.take(10 * STRANGERS_SECONDS + 1)
+
+
+def test_strangers_do_not_keep_the_page_of_others_fast(
+    redis_url: str, redis: Redis
+) -> None:
+    """They may come and go all day beside a tab that stays open."""
+    fill(redis)
+    with site_of(redis_url) as site:
+        sign_in(site)
+        snapshot = site.app.state.dashboard.snapshot
+        with Viewer(site) as admin:
+            wait_until(lambda: admin.seen)
+            site.client.cookies.clear()
+            site.clock.monotonic_ahead += 100_000
+            snapshot._allowance = Allowance(-1000, site.clock.monotonic())
+            for ahead, read in ((0, True), (20, False), (300, True)):
+                redis.config_resetstat()
+                site.clock.monotonic_ahead += ahead
+                with Viewer(site) as stranger:
+                    site.clock.wait(threading.Event(), 1)
+                    assert stranger.seen
+                assert ("hgetall" in looked(redis)) == read, ahead
 
 
 def test_a_page_that_stays_open_is_read_less_often() -> None:

@@ -192,3 +192,10 @@ def test_options_of_the_probe_alone(redis_url: str, option: tuple[str, ...]) -> 
     )
     assert done.returncode == 2
     assert "goes with --probe." in done.stderr
+
+
+def test_a_sample_is_none_of_the_probe(redis_url: str) -> None:
+    """Asked for both, it does neither."""
+    done = run_command(redis_url, "doctor", "--probe", "--yes", "--sample", "1s")
+    assert done.returncode == 2
+    assert "--sample goes without --probe." in done.stderr

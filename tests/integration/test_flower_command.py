@@ -22,7 +22,7 @@ from tests.processes import wait_until
 PROJECT: dict[str, Any] = {"PYTHONPATH": str(HERE)}
 APP = ("-A", "project")
 ADMIN = ("admin", "secret")
-ANYWHERE = "0.0.0.0"  # noqa: S104 - what is refused
+ANYWHERE = "0.0.0.0"
 
 
 @contextmanager

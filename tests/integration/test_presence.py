@@ -60,6 +60,21 @@ def test_a_clean_stop_is_quick_and_counts_everything(
     assert row.tasks == {}
 
 
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_what_ends_after_sigterm_is_counted(
+    start_worker: Any, counter: Any, project: Any, seed: str
+) -> None:
+    """Result and acknowledgement of the last task, in whatever order steps stop."""
+    worker = start_worker("-c", "1", PYTHONHASHSEED=seed)
+    project.nap.delay(1)
+    worker.wait_for("task_started")
+    time.sleep(0.3)  # a signal in the very moment may make billiard wait for 30 s
+    assert worker.stop() == 0
+    (row,) = rows_of(counter)
+    assert row.stopped
+    assert row.commands["done"] == row.commands["result"] == 1
+
+
 def test_a_killed_worker_takes_less_than_100_with_it(
     start_worker: Any, counter: Any, project: Any
 ) -> None:
@@ -114,7 +129,7 @@ def test_who_looks_sees_a_task_begin_and_end(
     assert row.tasks[project.nap.name]["succeeded"] == 1
 
 
-def test_a_server_that_falls_silent_holds_up_nothing(
+def test_a_server_that_refuses_the_row_holds_up_nothing(
     start_worker: Any, counter: Any, project: Any, redis_url: str
 ) -> None:
     """The row cannot be written: said once, and the worker works."""

@@ -23,6 +23,7 @@ from smartworker.store.meter import is_billed, ledger
 from smartworker.store.probe import (
     BELL_COST,
     HEARING,
+    SCRATCH_SECONDS,
     SILENCE_COST,
     TRIALS,
     refused,
@@ -172,6 +173,17 @@ def test_what_is_refused_is_named(redis_url: str, client: Any) -> None:
     assert found["keyspace_events"]["error"]
     assert "very-secret-word" not in done.stdout + done.stderr
     assert client.keys("smartworker:probe:*") == []
+
+
+def test_what_may_not_be_deleted_expires(redis_url: str, client: Any) -> None:
+    """A user without DEL leaves keys for a minute; the answer names it."""
+    url = clerk(client, redis_url, "+@all", "-del")
+    done = run_command(url, *AT_ONCE, "--json")
+    assert set(json.loads(done.stdout)["refused"]) == {"del"}
+    left = client.keys("smartworker:probe:*")
+    assert left
+    assert all(0 < client.ttl(key) <= SCRATCH_SECONDS for key in left)
+    client.delete(*left)
 
 
 def test_a_refused_command_of_the_bill_is_said(redis_url: str, client: Any) -> None:

@@ -271,6 +271,7 @@ def said(**facts: Any) -> list[tuple[str, str, int | None]]:
         ({"jobs": 2}, []),
         ({"beat_entries": ("sum",)}, [("warning", "beat_schedule", None)]),
         ({"dashboard": "open"}, []),
+        ({"unreadable": "They cannot."}, [("warning", "tasks", None)]),
     ],
 )
 def test_more_of_the_configuration(
@@ -360,6 +361,24 @@ TEN_SECONDS = 259_200  # of these in 30 days
             {"monitors": 1, "calls": {"publish": 2}},
             [("warning", "monitors", 518_400)],
         ),
+        # Workers publish, too, when a task runs.
+        (
+            {"monitors": 1, "calls": {"publish": 2, "lrem": 1}},
+            [("info", "monitors", None)],
+        ),
+        (
+            {"monitors": 1, "calls": {"publish": 2, "get": 5}},
+            [
+                ("warning", "monitors", 518_400),
+                ("info", "traffic", 5 * TEN_SECONDS),
+            ],
+        ),
+        # A task within 10 seconds is no rate.
+        ({"calls": {"lpush": 1, "lmove": 1, "lrem": 1, "set": 2, "zadd": 1}}, []),
+        (
+            {"calls": {"lpush": 1, "get": 25}},
+            [("info", "traffic", 26 * TEN_SECONDS)],
+        ),
         (
             {"stock_producers": 1, "calls": {"subscribe": 1, "unsubscribe": 1}},
             [("info", "stock producers", 2 * TEN_SECONDS)],
@@ -415,6 +434,12 @@ def test_much_work_within_the_budget_is_no_news() -> None:
             {"kind": "worker", "health": True},
             {"jobs": 1, "jobs_open": False},
             ["render shutdown"],
+        ),
+        ({"kind": "cron"}, {"jobs": 1, "jobs_open": False}, []),
+        (
+            {"kind": "pserv"},
+            {"jobs": 1, "jobs_open": False},
+            ["tokens"],
         ),
         (
             {"kind": "cron"},

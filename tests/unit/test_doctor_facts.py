@@ -1,7 +1,10 @@
 """What the doctor collects from an app, the rows and the environment."""
 
+import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from celery import Celery
 import smartworker
 from smartworker.cli.doctor_facts import facts_of, host_of, spending_of
 from smartworker.cli.doctor_print import about
-from smartworker.doctor import HostFacts
+from smartworker.doctor import Endpoint, HostFacts
 from smartworker.rows import Row
 from smartworker.settings import Settings
 from smartworker.worker.configuration import complete
@@ -89,6 +92,39 @@ def test_where_results_are() -> None:
     )
     assert not elsewhere.results_in_redis
     assert elsewhere.beat_entries == ("sum",)
+
+
+def test_what_the_tasks_add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries for Beat when the app is ready; or they cannot be imported at all."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "entries_of_a_shop.py").write_text(
+        "def add(sender, **_):\n"
+        "    sender.add_periodic_task(10.0, sender.signature('sum'), name='sum')\n"
+    )
+    app = app_with(include=["entries_of_a_shop"])
+    app.on_after_finalize.connect(
+        lambda sender, **_: import_module("entries_of_a_shop").add(sender), weak=False
+    )
+    found = facts_of(app)
+    assert (found.beat_entries, found.unreadable) == (("sum",), None)
+    broken = app_with(include=["no_such_shop"])
+    assert "'no_such_shop'" in str(facts_of(broken).unreadable)
+    assert spending_of(broken, [], [], NOW).foreseen is None
+
+
+@pytest.mark.parametrize(
+    ("conf", "scheme"),
+    [
+        ({}, "redis"),
+        ({"redis_backend_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}}, "rediss"),
+    ],
+)
+def test_the_way_to_results(conf: dict[str, Any], scheme: str) -> None:
+    """Celery takes options for TLS beside a URL without it."""
+    app = app_with(result_backend="redis://redis.example.com/0", **conf)
+    broker, backend = facts_of(app).endpoints
+    assert broker == Endpoint("broker", "redis", "127.0.0.1")
+    assert backend == Endpoint("result backend", scheme, "redis.example.com")
 
 
 @pytest.mark.parametrize(

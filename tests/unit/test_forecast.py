@@ -28,6 +28,11 @@ def row(**changes: Any) -> Row:
     return Row(**(facts | changes))
 
 
+def days_of_noon(start: datetime, end: datetime) -> int:
+    """The runs of a job that comes each day at noon, from a midnight on."""
+    return (end - start + timedelta(hours=12)).days
+
+
 def outlook(*rows: Row, now: datetime = MIDDLE, **changes: Any) -> Any:
     """The forecast of this plan."""
     options: dict[str, Any] = {"policy": PLAN, "jobs": (), "budget": 10_000}
@@ -44,12 +49,18 @@ def test_an_idle_month_is_its_polls() -> None:
 
 def test_a_job_with_a_schedule_comes_by_its_schedule() -> None:
     """What its runs have cost is no other work; what is to come is counted."""
-    daily = Timetable("daily", 10, lambda start, end: (end - start).days)
+    daily = Timetable("daily", 10, days_of_noon)
     done = row(commands={"take": 150}, runs={"daily": {"succeeded": 14, "retried": 1}})
     found = outlook(done, jobs=[daily])
     assert found.jobs == {"daily": 150}
     assert found.other == 0
     assert found.total == 150 + 150 + 360
+
+
+def test_the_midnight_at_the_months_end_is_of_the_next_month() -> None:
+    """A job at 0:00 UTC comes on 14 more days of a November on the 16th."""
+    nightly = Timetable("nightly", 10, lambda start, end: (end - start).days)
+    assert outlook(jobs=[nightly]).jobs == {"nightly": 140}
 
 
 def test_other_work_goes_on_as_it_went() -> None:

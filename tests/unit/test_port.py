@@ -58,6 +58,9 @@ def test_pages_are_answered(port: int) -> None:
     assert ask(port, "/page", "HEAD") == (200, b"")
     assert ask(port, "/other")[0] == 404
     assert ask(port, "/page", "DELETE")[0] == 501
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(b"GET http://[ HTTP/1.0\r\n\r\n")
+        assert client.recv(12) == b"HTTP/1.0 404"
 
 
 def test_a_page_that_fails_is_an_answer(port: int) -> None:

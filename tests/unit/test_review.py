@@ -165,6 +165,12 @@ def test_a_worker_that_never_came_back():
     assert gap.until is None
     assert gap.seconds == pytest.approx(9 * 3600, abs=1)
     assert "still silent" in report.reasons[0].text
+    said = {"commands": {"cron": 1}, "billed": 1}
+    web = [
+        line("web_report", at(hour), since=at(hour - 1).isoformat(), **said)
+        for hour in range(1, 25)
+    ]
+    assert review([*day_of()[:15], *web]).day.gaps == report.day.gaps
 
 
 def test_a_deploy_is_no_news():
@@ -210,6 +216,33 @@ def test_outages_count_when_they_are_long():
     report = review([*day_of(), lost])
     assert report.day.outages[0].until is None
     assert kinds(report) == ["outage"]
+
+
+def test_an_outage_ends_when_the_next_worker_is_ready():
+    """The one that told of it was replaced meanwhile, and never says more."""
+    lost = line("broker_lost", at(9), "warning", kind="lost", error="E")
+    other = "celery@two"
+    deploy = [stopping(at(9, 1)), ready(at(8)), ready(at(9, 2), other)]
+    rest = [hourly(at(hour), worker=other) for hour in range(10, 25)]
+    report = review([*day_of()[:9], lost, *deploy, *rest])
+    (outage,) = report.day.outages
+    assert (outage.until, outage.seconds) == (at(9, 2), 120.0)
+    assert "outage" not in kinds(report)
+
+
+def test_calls_that_no_worker_heard():
+    """The web's log alone, or the one of a worker that never came, is no good day."""
+    accepted = {"job": "a", "slot": "s", "task_id": "1", "address": "x"}
+    said = {"since": at(1).isoformat(), "commands": {"cron": 1}, "billed": 1}
+    web = [
+        line("web_report", at(2), **said),
+        line("trigger_accepted", at(9), **accepted),
+    ]
+    report = review(web)
+    (gap,) = report.day.gaps
+    assert (gap.since, gap.until, gap.planned) == (at(2), None, False)
+    assert kinds(report) == ["gap"]
+    assert review(web[:1]).day.gaps == ()
 
 
 def test_the_budget_and_the_polls_are_held_against_what_they_should_be():
@@ -341,6 +374,19 @@ def test_error_lines_of_libraries_count():
     (group,) = report.day.errors
     assert (group.event, group.cause) == ("log", "Pool callback raised #")
     assert kinds(report) == ["error"]
+
+
+def test_a_cause_that_is_known_keeps_its_count():
+    """Also when there are too many of them; new ones are counted together."""
+    lines = [
+        hourly(at(hour), 0, **{f"cause-{n}": 1 for n in range(150)})
+        for hour in range(1, 11)
+    ]
+    found = review(lines).day.commands
+    assert found.total == 1500
+    assert len(found.by_cause) <= 101
+    assert found.by_cause["cause-7"] == 10
+    assert found.total == found.by_cause["(others)"] + 10 * 99
 
 
 def test_causes_hide_what_differs():

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -37,7 +38,7 @@ TROUBLE = [
         AT,
         old_poll_seconds=1800.0,
         poll_seconds=30.0,
-        window="20:00-23:00",
+        window="20:00\x1b[2J",
     ),
     line("broker_back", AT, kind="lost", away_seconds=420.0, attempts=3),
     b"10.0.0.1 GET /",
@@ -110,6 +111,23 @@ def test_a_terminal_without_unicode_gets_letters():
     done = review(data=b"\n".join(TROUBLE), PYTHONIOENCODING="ascii")
     assert done.returncode == 1, done.stderr
     assert done.stdout.isascii()
+    for words in ((), ("--json",)):
+        done = review(
+            *words,
+            data=b"\n".join(run(AT, "1", "n\xe4chtlich")),
+            PYTHONIOENCODING="ascii",
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_file_that_is_named_twice_is_read_once(tmp_path):
+    """Its name may be no text."""
+    path = os.fsencode(tmp_path) + b"/\xff.log"
+    Path(os.fsdecode(path)).write_bytes(QUIET)
+    done = review(path, path, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["reading"]
+    assert (found["events"], len(found["sources"])) == (24, 1)
 
 
 def test_the_json_has_the_whole_report():

@@ -258,6 +258,65 @@ def test_nesting_makes_no_trouble(piece, times):
     assert review.report().reading.lines == 1
 
 
+@pytest.mark.parametrize(
+    ("event", "fields"),
+    [
+        ("task_finished", {"seconds": 1e308}),
+        ("task_failed", {"seconds": -1e18}),
+        ("task_failed", {"task": 7}),
+        ("broker_back", {"away_seconds": "long"}),
+        ("worker_report", {"polls": 10**400, "commands": {"poll": 10**400}}),
+        ("web_report", {"commands": {"poll": -1}}),
+        ("interval_changed", {"poll_seconds": 1e300}),
+    ],
+)
+def test_values_that_cannot_be_make_a_line_broken(event, fields):
+    """It is counted and shown, and no figure holds it."""
+    at = MIDNIGHT + timedelta(hours=12)
+    odd = line(event, at, since=(at - timedelta(hours=1)).isoformat(), **fields)
+    review = fresh()
+    review.read("a", [*day_of(), odd])
+    report = review.report()
+    assert (report.reading.events, report.reading.broken) == (24, 1)
+    assert report.day.tasks == ()
+    assert report.day.commands.total == 402
+
+
+def test_a_report_that_begins_after_its_end_is_of_its_end():
+    """The clock was set back; at the end of time nothing fails either."""
+    at = MIDNIGHT + timedelta(hours=12, minutes=30)
+    for since in ((at + timedelta(minutes=2)).isoformat(), "9999-12-31T23:59:59-14:00"):
+        odd = line("worker_report", at, since=since, polls=3, commands={"poll": 3})
+        review = fresh()
+        review.read("a", [*day_of(), odd])
+        report = review.report()
+        assert report.day.commands.total == 405
+        assert report.day.hours[12].commands == 5
+        assert as_json(report)
+
+
+def test_errors_of_others_count_whatever_their_fields_hold():
+    """A field may have one of our names and another type."""
+    at = MIDNIGHT + timedelta(hours=12)
+    other = line("checkout failed", at, "error", logger="shop", job=5, reason=["x"])
+    review = fresh()
+    review.read("a", [*day_of(), other])
+    report = review.report()
+    assert (report.reading.foreign, report.reading.broken) == (1, 0)
+    (group,) = report.day.errors
+    assert (group.event, group.cause) == ("log", "checkout failed")
+
+
+def test_lines_before_a_damage_are_counted():
+    """As they are read."""
+    review = fresh()
+    packed = gzip.compress(b"\n".join(day_of() * 1000) + b"\n")
+    with pytest.raises(Damaged):
+        review.read("a", lines(stream(packed + b"more")))
+    found = review.report().reading
+    assert found.lines == found.events > 0
+
+
 def test_odd_reports_are_passed_over():
     """A report over years, backwards, or with a table that is none."""
     at = MIDNIGHT + timedelta(hours=12)

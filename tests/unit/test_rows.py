@@ -100,6 +100,26 @@ def test_who_is_gone() -> None:
     assert row(stopped=True).is_gone(NOW)
 
 
+@pytest.mark.parametrize(
+    ("until", "count"),
+    [
+        ("2026-11-14T11:29:59+00:00", 0),
+        ("2026-11-14T11:30:00+00:00", 1),
+        ("2026-11-14T20:00:00-05:00", 1),
+        ("2026-11-14T10:00:00", 1),
+        ("soon", 1),
+        (7, 1),
+        (None, 1),
+    ],
+)
+def test_who_was_killed_counts_until_its_next_edge(until: object, count: int) -> None:
+    """There it would have written; nobody knows where there are no windows."""
+    killed = row(until=until, written="2026-11-14T03:00:00+00:00")
+    assert rows.workers_of([killed], NOW) == count
+    others = [row("web", kind="web"), row("old", stopped=True), row("here")]
+    assert rows.workers_of([killed, *others], NOW) == count + 1
+
+
 def test_months_are_of_utc() -> None:
     """The month ends at midnight UTC, wherever the operator lives."""
     late = datetime.fromisoformat("2026-10-31T21:00:00-04:00")

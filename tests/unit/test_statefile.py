@@ -126,6 +126,21 @@ def test_a_directory_of_another_user_is_refused(
         statefile.write(tmp_path, "celery@host", VITALS)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no users by number")
+def test_root_looks_and_does_not_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns the directory could turn root's writing elsewhere."""
+    home = tmp_path / "s"
+    statefile.write(home, "celery@host", VITALS)
+    if home.stat().st_uid == 0:
+        os.chown(home, 4711, 4711)
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    assert len([*statefile.read_all(home)]) == 1
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        statefile.write(home, "celery@host", VITALS)
+
+
 def test_the_setting_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing: beside other temporary files; `off`: nowhere."""
     monkeypatch.setattr(tempfile, "gettempdir", lambda: "/scratch")

@@ -5,12 +5,15 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import signals
+from celery.worker.components import Pool
 
 from smartworker.store.meter import Ledger, ledger
+from smartworker.worker.presence import Presence
 from smartworker.worker.tally import ATOMIC, Tally, decode, encode
 
 
@@ -52,6 +55,18 @@ def reader(tally: Tally) -> Callable[[], None]:
     tally.register_with_event_loop(None, hub)
     ((_, callback),) = hub.readers.items()
     return callback
+
+
+@pytest.mark.parametrize("pool_first", [True, False])
+def test_whatever_celerys_order_is_the_pool_stops_first(pool_first: bool) -> None:
+    """Then what the children have counted comes home, then the last row."""
+    pool, presence, tally = (step.__new__(step) for step in (Pool, Presence, Tally))
+    parent = SimpleNamespace(steps=[pool] if pool_first else [])
+    for step in (presence, tally):
+        assert step.include(parent)
+    if not pool_first:
+        parent.steps.append(pool)
+    assert parent.steps == [presence, tally, pool]
 
 
 def test_a_line_survives_the_way() -> None:

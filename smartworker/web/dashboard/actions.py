@@ -46,7 +46,7 @@ class Actions:
         return "queued" if answer.status_code == HTTPStatus.ACCEPTED else "skipped"
 
     async def requeue(self, request: Request, wanted: str) -> str:
-        """Put a dead letter back into its queue; at most 8 commands."""
+        """Put a dead letter back into its queue; 8 commands, and 1 for the bell."""
         with self.management.telling(request):
             check_origin(request)
             self.management.gate.admit_manager(request, "")

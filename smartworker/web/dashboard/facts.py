@@ -67,7 +67,8 @@ def read_details(
     anything waits. Raises what redis-py raises, and BrokerUnreachable for a database
     that is away.
     """
-    names = {name for row in processes if not row.is_gone(now) for name in row.queues}
+    running = [row for row in processes if not row.is_gone(now)]
+    names = {str(name) for row in running for name in row.queues}
     names.update(link.app.amqp.queues.consume_from)
     rows = at_a_glance.overview(link, jobs, settings, now, runs=MOST_RUNS)
     return Details(

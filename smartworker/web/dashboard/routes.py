@@ -158,7 +158,7 @@ def _to(request: Request, path: str = "") -> RedirectResponse:
 def dashboard_of(management: Management, celery_app: Any) -> Dashboard:
     """The dashboard of an app; its buttons do what these endpoints do."""
     jobs, settings, clock = management.jobs, management.settings, management.clock
-    session = Session.of(management.gate, clock)
+    session = Session.of(management.gate, settings.redis_url or "", clock)
     # The same gate, open also for who has signed in.
     admitting = replace(management, gate=SessionGate.of(session))
     return Dashboard(

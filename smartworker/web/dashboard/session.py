@@ -20,7 +20,6 @@ logger = get_logger(__name__)
 COOKIE = "smartworker"
 #: Seconds for which a sign-in lasts.
 LASTS = 30 * 24 * 3600
-LONGEST_TOKEN = 1024
 _SALT = b"smartworker dashboard session"
 _SIGNED_IN = "signed in"
 
@@ -42,16 +41,19 @@ class Session:
     """Sign-in with the admin token, kept in a signed cookie. No Redis command.
 
     The key comes from the tokens: a cookie dies with the token that opened it, and
-    all web processes of an app know each other's.
+    all web processes of an app know each other's. It comes from the address of Redis
+    too, for the settings may have the hash of a token alone, which must open nothing.
     """
 
     gate: Gate
     signer: Signer
 
     @classmethod
-    def of(cls, gate: Gate, clock: Clock) -> "Session":
+    def of(cls, gate: Gate, redis_url: str, clock: Clock) -> "Session":
         """The sessions that the tokens of this gate open."""
-        return cls(gate, Signer(gate.tokens.fingerprint, clock))
+        place = redis_url.encode("utf-8", "surrogateescape")
+        secret = sha256(gate.tokens.fingerprint + place).digest()
+        return cls(gate, Signer(secret, clock))
 
     @property
     def is_possible(self) -> bool:
@@ -77,7 +79,7 @@ class Session:
         """
         if self.is_open(request):
             return True
-        if "authorization" not in request.headers:
+        if not _has_token(request):
             return False
         self.gate.admit_manager(request, "")
         return True
@@ -121,7 +123,7 @@ class SessionGate(Gate):
         """Let pass who may pause, resume and run this job."""
         if self.session.is_open(request):
             return
-        if "authorization" not in request.headers:
+        if not _has_token(request):
             raise Problem(401, "Sign in with the admin token first.")
         super().admit_manager(request, job)
 
@@ -139,9 +141,15 @@ def check_origin(request: Request) -> None:
     elif origin is not None:
         same = _netloc(origin) == request.headers.get("host", "").lower()
     else:
-        same = "authorization" in request.headers
+        same = _has_token(request)
     if not same:
         raise Problem(403, "This form was not sent from the dashboard itself.")
+
+
+def _has_token(request: Request) -> bool:
+    """Whether it carries a bearer token; browsers add `Basic` ones by themselves."""
+    scheme = request.headers.get("authorization", "").strip().partition(" ")[0]
+    return scheme.lower() == "bearer"
 
 
 def _netloc(origin: str) -> str:

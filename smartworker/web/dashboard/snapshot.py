@@ -25,7 +25,7 @@ from smartworker.worker.link import Link
 
 logger = get_logger(__name__)
 
-#: Streams that are served at a time.
+#: Streams that are served at a time, of strangers and of others.
 MOST_VIEWERS = 300
 #: Seconds for which the workers go on writing their rows after they were asked to.
 LOOK_SECONDS = 30.0
@@ -42,6 +42,8 @@ PACES = ((120.0, 5.0), (600.0, 15.0), (3600.0, 60.0), (float("inf"), 300.0))
 #: open a page without sign-in, and must not be able to use up a month's budget.
 STRANGERS = 120
 STRANGERS_SECONDS = 900.0
+#: With more jobs than that, longer.
+USUAL_JOBS = 10
 
 
 @dataclass
@@ -50,10 +52,12 @@ class Allowance:
 
     left: float
     at: float
+    #: Seconds until there is one more.
+    seconds: float = STRANGERS_SECONDS
 
     def take(self, now: float) -> bool:
         """Whether there was one."""
-        back = (now - self.at) / STRANGERS_SECONDS
+        back = (now - self.at) / self.seconds
         self.left, self.at = min(float(STRANGERS), self.left + back), now
         if self.left < 1:
             return False
@@ -103,7 +107,9 @@ class Snapshot:
         self._stirred_at = float("-inf")
         self._asking: datetime | None = None
         self._asked: datetime | None = None
-        self._allowance = Allowance(STRANGERS, clock.monotonic())
+        # A reading costs more the more jobs there are, and must not add up to more.
+        seconds = STRANGERS_SECONDS * max(1.0, len(jobs) / USUAL_JOBS)
+        self._allowance = Allowance(STRANGERS, clock.monotonic(), seconds)
 
     @property
     def facts(self) -> Facts:
@@ -137,10 +143,12 @@ class Snapshot:
 
         Raises Problem 503 where too many look.
         """
-        if self.viewers >= MOST_VIEWERS:
+        if self._viewers[trusted] >= MOST_VIEWERS:
             raise unavailable("Too many people watch the dashboard; load it again.")
         self._viewers[trusted] += 1
-        self._stirred_at = self.clock.monotonic()
+        if trusted or not self._viewers[True]:
+            # Else strangers who come and go would keep the page of others fast.
+            self._stirred_at = self.clock.monotonic()
         self._joined.set()
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._keep_reading())
@@ -162,10 +170,11 @@ class Snapshot:
 
     async def changed(self) -> None:
         """Somebody has done something: everything is read anew."""
+        if self._reading is not None:
+            # It may have begun before that, and does not count.
+            await asyncio.shield(self._reading)
         self._detailed_at = float("-inf")
         self._stirred_at = self.clock.monotonic()
-        if self._reading is not None:
-            await asyncio.shield(self._reading)
         await self._read()
 
     def close(self) -> None:
@@ -184,7 +193,7 @@ class Snapshot:
             elif self._may_read(now, trusted=bool(self._viewers[True])):
                 await self._read()
             else:
-                await self._nap(STRANGERS_SECONDS / 10)
+                await self._nap(self._allowance.seconds / 10)
 
     async def _nap(self, seconds: float) -> None:
         """Sleep, unless somebody comes."""

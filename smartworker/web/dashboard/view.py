@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -22,6 +22,8 @@ MOST_QUEUES = 50
 LONGEST_NAME = 80
 LONGEST_TEXT = 500
 MOST_LINES = 60
+#: No number of a row is higher; JSON has NaN and Infinity, too.
+MOST = 1e15
 #: A row may be older than the question by this much: clocks differ.
 SKEW = timedelta(seconds=30)
 
@@ -106,8 +108,8 @@ def cut(text: object, length: int = LONGEST_NAME) -> str:
 
 
 def duration(seconds: float | None) -> str | None:
-    """`0.3 s`, `12 s`, `5 min`, `2 h 30 min`."""
-    if seconds is None:
+    """`0.3 s`, `12 s`, `5 min`, `2 h 30 min`; None for what is no number."""
+    if seconds is None or not abs(seconds) < MOST:
         return None
     if seconds < 0.05:
         return "0 s"
@@ -128,7 +130,10 @@ def _moment(moment: object) -> datetime | None:
         found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     except ValueError:
         return None
-    return found if isinstance(found, datetime) and found.tzinfo is not None else None
+    if not isinstance(found, datetime) or found.tzinfo is None:
+        return None
+    # A local zone knows no hour before the first year, nor after the last.
+    return found if MINYEAR < found.year < MAXYEAR else None
 
 
 def _now(facts: Facts, workers: list[Row], words: Words) -> dict[str, Any]:
@@ -282,7 +287,9 @@ def is_silent(row: Row, facts: Facts) -> bool:
 
 
 def _number(value: object) -> int:
-    return int(value) if isinstance(value, int | float) else 0
+    if isinstance(value, int | float) and abs(value) < MOST:
+        return int(value)
+    return 0
 
 
 def _text(value: object) -> str | None:
