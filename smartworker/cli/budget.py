@@ -177,9 +177,10 @@ def load_tasks(app: Any, app_name: str) -> None:
     """Import the tasks: what a run costs depends on them. Raises SettingsError."""
     try:
         app.loader.import_default_modules()
-    except ImportError as error:
+    except Exception as error:  # whatever a module does when it is imported
         raise SettingsError(
-            f"The tasks of {app_name!r} cannot be imported: {error}."
+            f"The tasks of {app_name!r} cannot be imported: "
+            f"{type(error).__name__}: {error}."
         ) from error
 
 

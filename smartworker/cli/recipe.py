@@ -137,9 +137,11 @@ def decide(environment: Mapping[str, str], scratch: Path) -> Recipe:
 def dev_text(ground: Ground, trigger: str) -> str:
     """The three lines to try."""
     bearer = f"-H 'Authorization: Bearer {ground.bearer}'"
+    admin = ground.settings.admin_token
+    opener = "SMARTWORKER_ADMIN_TOKEN" if admin else "the token below"
     lines = (
         f"smartworker answers at {ground.address} and Ctrl-C stops it.",
-        f"The dashboard is the page {ground.address}/ and takes the token below.",
+        f"The dashboard is the page {ground.address}/ and takes {opener}.",
         "",
         "Queue the job, as an external cron service does:",
         f"  curl -X POST {bearer} {ground.address}{trigger}",

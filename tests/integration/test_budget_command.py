@@ -184,8 +184,8 @@ def test_tasks_that_cannot_be_imported_are_one_sentence(tmp_path: Path) -> None:
     done = ask("-A", "shop", cwd=tmp_path)
     assert done.returncode == 78
     assert done.stderr == (
-        "smartworker: The tasks of 'shop' cannot be imported: No module named "
-        "'deeds'.\n"
+        "smartworker: The tasks of 'shop' cannot be imported: ModuleNotFoundError: No "
+        "module named 'deeds'.\n"
     )
 
 
