@@ -25,6 +25,8 @@ def check_ping(url: str) -> str:
         valid = False
     if not valid or not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError("a ping address starts with https:// or http:// and a host")
+    if {"{", "}"}.intersection(url.replace(JOB, "")):
+        raise ValueError(f"a ping address has no other braces than {JOB}")
     return url
 
 

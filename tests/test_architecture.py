@@ -3,10 +3,14 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent / "smartworker"
 MODULES = sorted(ROOT.rglob("*.py"))
@@ -214,27 +218,80 @@ def test_only_the_command_line_prints(path: Path, tree: ast.Module) -> None:
         assert not (isinstance(node, ast.Name) and node.id == "print")
 
 
-def test_worker_half_does_without_the_web_half() -> None:
-    """A worker needs no FastAPI: its modules import, and none of it is loaded."""
-    names = [
+def worker_half() -> list[str]:
+    """The modules that a worker, and whoever asks one, may import."""
+    return [
         ".".join(("smartworker", *path.relative_to(ROOT).with_suffix("").parts))
         for path in MODULES
         if owner(path) not in {"web", "examples", "deploy", "review"}
         and path.name != "__init__.py"
     ]
+
+
+def test_worker_half_does_without_the_web_half() -> None:
+    """A worker needs no FastAPI: its modules import, and none of it is loaded."""
     code = (
         "import importlib, sys\n"
         "for name in sys.argv[2:]: importlib.import_module(name)\n"
         "print(*sorted(set(sys.argv[1].split(',')).intersection(sys.modules)))\n"
     )
     found = subprocess.run(
-        [sys.executable, "-c", code, ",".join(WEB_ONLY), *names],
+        [sys.executable, "-c", code, ",".join(WEB_ONLY), *worker_half()],
         capture_output=True,
         text=True,
         env={},
     )
     assert found.returncode == 0, found.stderr
     assert found.stdout.split() == []
+
+
+def installed_with(wanted: list[str]) -> set[str]:
+    """The distributions that pip installs for these requirements."""
+    found: set[str] = set()
+    while wanted:
+        requirement = Requirement(wanted.pop())
+        extras = requirement.extras or {""}
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        name = canonicalize_name(requirement.name)
+        if name in found:
+            continue
+        found.add(name)
+        for below in map(Requirement, requires(name) or ()):
+            if not below.marker or any(
+                below.marker.evaluate({"extra": extra}) for extra in extras
+            ):
+                below.marker = None
+                wanted.append(str(below))
+    return found
+
+
+def test_worker_half_needs_the_base_package_alone() -> None:
+    """`pip install smartworker` runs a worker: it asks for all that it imports.
+
+    Here everything is installed, so what pip would leave out is hidden.
+    """
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text("utf-8"))
+    base = installed_with(project["project"]["dependencies"]) | {"smartworker"}
+    hidden = [
+        name
+        for name, owners in packages_distributions().items()
+        if base.isdisjoint(map(canonicalize_name, owners))
+    ]
+    assert "fastapi" in hidden
+    code = (
+        "import importlib, sys\n"
+        "sys.modules.update(dict.fromkeys(sys.argv[1].split(',')))\n"
+        "for name in sys.argv[2:]: importlib.import_module(name)\n"
+        "import kombu.transport.redis, celery.bin.worker\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, ",".join(hidden), *worker_half()],
+        capture_output=True,
+        text=True,
+        env={},
+    )
+    assert found.returncode == 0, found.stderr
 
 
 def test_import_runs_nothing() -> None:

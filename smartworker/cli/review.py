@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from smartworker.review.report import Report
 
 STDIN = "-"
+#: What a page begins with.
+DOCTYPE = b"<!doctype html>"
 #: Something in the day needs attention.
 ATTENTION = 1
 
@@ -69,6 +71,8 @@ def review(
         )
     # What is named twice, also by patterns of the shell, happened once.
     names = tuple(dict.fromkeys(files)) or (STDIN,)
+    if page is not None:
+        _spare(page)
     report = _report(names, day, today, plan)
     if page is not None:
         _write(page, report)
@@ -103,6 +107,22 @@ def _report(
             except Damaged as error:
                 found.damaged(_shown(name), str(error))
     return found.report()
+
+
+def _spare(page: Path) -> None:
+    """Refuse to write over a file that is no page: `--html worker.log` wants a name."""
+    if not page.is_file():
+        return
+    try:
+        with page.open("rb") as file:
+            start = file.read(len(DOCTYPE))
+    except OSError:  # The attempt to write says it.
+        return
+    if start and start.lower() != DOCTYPE:
+        raise click.BadParameter(
+            f"{page} is there and is no page: name another file, or remove it.",
+            param_hint="--html",
+        )
 
 
 def _write(page: Path, report: "Report") -> None:

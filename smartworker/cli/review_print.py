@@ -145,7 +145,7 @@ class Printer:
             what = (
                 f"window {plain(change.window)} opened"
                 if change.window
-                else "window closed"
+                else plain(change.reason or "window closed")
             )
             moments.append(
                 (change.at, f"{what}, a poll every {change.poll_seconds:g} s")

@@ -116,9 +116,10 @@ class Job:
         self._check_times()
         self._check_windows()
         self._check_ping()
-        if self.sentry_monitor is not None and not _SLUG.fullmatch(self.sentry_monitor):
+        slug = self.sentry_monitor
+        if slug is not None and not (isinstance(slug, str) and _SLUG.fullmatch(slug)):
             raise self._error(
-                f"the Sentry monitor {self.sentry_monitor!r}, which is no slug: write "
+                f"the Sentry monitor {slug!r}, which is no slug: write "
                 "lower-case letters, digits, hyphens and underscores, 50 at most"
             )
         for name in self.parameters:
@@ -184,7 +185,7 @@ class Job:
     def _check_ping(self) -> None:
         try:
             if self.ping not in (None, OFF):
-                check_ping(self.ping)
+                check_ping(str(self.ping))
         except ValueError as error:
             raise self._error(
                 f"a ping that is not shown: {error}, or it is 'off'"

@@ -3,16 +3,20 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
 from smartworker.cli.recipe import Ground, Part, Recipe, cli_part
 from smartworker.cli.together import together
-from smartworker.errors import SmartworkerError
+from smartworker.errors import SettingsError, SmartworkerError
 
 __all__ = ["Part", "run"]
 
 HERE = "smartworker.examples"
+#: What all of them need beyond the base package, and what brings it and the rest.
+NEEDED = ("uvicorn", "fastapi", "httpx", "sqlalchemy")
+EXTRAS = "smartworker[web,database,dev]"
 Workers = Mapping[str, Sequence[str]]
 #: Name of each worker process to its options.
 ONE_WORKER: Workers = {"worker": ("-c", "2")}
@@ -37,6 +41,7 @@ def run(
     """
     web = web or f"{HERE}.{name}.web:app"
     try:
+        check_installed()
         together(
             lambda scratch: decide(
                 name,
@@ -51,6 +56,15 @@ def run(
     except SmartworkerError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - the last word
         sys.exit(error.exit_status)
+
+
+def check_installed() -> None:
+    """Raise SettingsError where what the examples need is not installed."""
+    missing = [each for each in NEEDED if find_spec(each) is None]
+    if missing:
+        raise SettingsError(
+            f"The examples need {', '.join(missing)}: install {EXTRAS}."
+        )
 
 
 def decide(

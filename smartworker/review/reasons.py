@@ -15,7 +15,15 @@ FEW, MANY = 0.8, 2.0
 #: So many polls more or less are no news: each start, window and reconnect polls once.
 SLACK = 50
 #: Events with a sentence of their own here, or followed by one that has.
-_TOLD = ("task_", "run_", "broker_", "message_dead", "trigger_refused", "management_")
+_TOLD = (
+    "task_",
+    "run_",
+    "broker_",
+    "budget_",
+    "message_dead",
+    "trigger_refused",
+    "management_",
+)
 
 
 def reasons(day: Day, grave: dict[str, int]) -> tuple[Reason, ...]:
@@ -99,7 +107,11 @@ def _figures(day: Day) -> Iterator[Reason]:
         )
         yield Reason("budget", text, spent.total)
     warned = day.events.get("budget_warned", 0)
-    if warned:
+    exhausted = day.events.get("budget_exhausted", 0)
+    if exhausted:
+        text = "The month's budget is used up: smartworker budget."
+        yield Reason("budget", text, exhausted)
+    elif warned:
         text = "The month's budget is being used up: smartworker budget."
         yield Reason("budget", text, warned)
     made, demanded = day.polls.made, day.polls.demanded

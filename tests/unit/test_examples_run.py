@@ -113,3 +113,16 @@ def test_a_port_that_cannot_be_opened_is_one_sentence(
         main(["shop_of_this_test:app", "--host", "192.0.2.1", "--port", "9"])
     assert left.value.code == 78
     assert "cannot be opened" in capsys.readouterr().err
+
+
+def test_what_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the base package alone, before anything starts."""
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(SystemExit) as ended:
+        run("swim", greeting=GREETING)
+    assert ended.value.code == 78
+    assert capsys.readouterr().err == (
+        "swim: The examples need uvicorn: install smartworker[web,database,dev].\n"
+    )

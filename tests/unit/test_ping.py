@@ -67,11 +67,14 @@ def test_every_task_id_becomes_a_uuid() -> None:
         f"https://h/{KEY} x",
         f"https://h/{KEY}\r\nX: y",
         f"https://[{KEY}",
+        f"https://h/{KEY}/{{jobb}}",
+        f"https://h/{KEY}/{{job",
     ],
 )
 def test_an_address_that_cannot_be_pinged_is_refused(url: str) -> None:
     """In the setting and in a declaration, and it is not shown."""
-    with pytest.raises(ValueError, match="starts with https://"):
+    sentence = "starts with https://|no other braces than {job}"
+    with pytest.raises(ValueError, match=sentence):
         check_ping(url)
     with pytest.raises(SettingsError, match="SMARTWORKER_PING_URL") as refused:
         Settings.from_environment({"SMARTWORKER_PING_URL": url})

@@ -117,6 +117,8 @@ def test_patience_is_the_grace_unless_a_deadline_is_set() -> None:
         ({"grace": "soon"}, "'soon' is not a duration"),
         ({"overlap": "drop"}, "overlap 'drop': allowed is allow, skip, queue"),
         ({"sentry_monitor": "My Job"}, "the Sentry monitor 'My Job', which is no slug"),
+        ({"sentry_monitor": 3}, "the Sentry monitor 3, which is no slug"),
+        ({"ping": 3}, "a ping that is not shown: a ping address starts with"),
         ({"catch_up": "twice"}, "allowed is skip, once, all"),
         ({"catch_up": "once"}, "catch_up 'once' and no schedule"),
         ({"only_when_due": True}, "only_when_due and no schedule"),

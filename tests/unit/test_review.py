@@ -252,6 +252,10 @@ def test_the_budget_and_the_polls_are_held_against_what_they_should_be():
     assert kinds(review(lines, budget=1_000_000)) == []
     warned = line("budget_warned", at(9), "warning", month="2026-11", share=0.6)
     assert kinds(review([*day_of(), warned])) == ["budget"]
+    spent = line("budget_exhausted", at(10), "error", month="2026-11", spent=500_000)
+    (reason,) = review([*day_of(), warned, spent]).reasons
+    assert reason.kind == "budget"
+    assert reason.text == "The month's budget is used up: smartworker budget."
     many = [*day_of()[:-1], hourly(at(24), 3600)]
     assert kinds(review(many)) == ["polls"]
     none = [hourly(at(hour), 0) for hour in range(1, 25)]

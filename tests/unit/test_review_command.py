@@ -154,6 +154,17 @@ def test_the_page_is_written(log, tmp_path):
     assert review(str(log), "--html", str(tmp_path / "no" / "x.html")).returncode == 2
 
 
+def test_the_page_takes_no_place_of_a_log(log, tmp_path):
+    """`--html worker.log` forgot a name; a page from before is written anew."""
+    before = log.read_bytes()
+    done = review("--html", str(log), data=QUIET)
+    assert (done.returncode, log.read_bytes()) == (2, before)
+    assert b"is no page: name another file" in done.stderr.replace(b"\n", b" ")
+    page = tmp_path / "day.html"
+    for _ in range(2):
+        assert review(str(log), "--html", str(page)).returncode == 0
+
+
 def test_another_day_zone_and_plan(log):
     """By options, as in the other commands that know the plan."""
     found = json.loads(review(str(log), "--json", "--day", "2026-11-23").stdout)
