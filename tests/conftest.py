@@ -2,13 +2,16 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 
 import pytest
 import redis
 
+from smartworker.store.meter import ledger
 from smartworker.store.server import EmbeddedServer
+from smartworker.worker.clerk import THREAD as CLERK
 from tests.logged import Watch
 
 # The fixtures `browser` and `open_page`.
@@ -50,6 +53,22 @@ def known_events() -> Iterator[None]:
     with Watch().on() as watch:
         yield
     assert watch.complaints == []
+
+
+@pytest.fixture(autouse=True)
+def no_clerk_left() -> Iterator[None]:
+    """An app that a test leaves open writes no row in the middle of another test."""
+    yield
+    alarm = ledger._alarm
+    if alarm is not None:
+        ledger.unwatch(alarm)
+    ledger.settle(ledger.fresh)
+    for thread in threading.enumerate():
+        if thread.name == CLERK:
+            clerk = thread._target.__self__  # type: ignore[attr-defined]
+            clerk._closing = True
+            clerk._awake.set()
+            thread.join()
 
 
 @pytest.fixture

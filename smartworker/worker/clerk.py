@@ -29,6 +29,8 @@ log = get_logger(__name__)
 MOST_FRESH = 90
 #: For so many seconds after a question somebody looks at the rows.
 LOOK_LEASE = 60.0
+#: Its name in a list of threads.
+THREAD = "smartworker-clerk"
 #: Seconds between two writes for who looks, and between two looks for changes.
 LOOK_PAUSE = 5.0
 LOOK_TICK = 1.0
@@ -154,7 +156,7 @@ class Clerk:
             with self._lock:
                 if self._thread is None:
                     self._thread = threading.Thread(
-                        target=self._run, name="smartworker-clerk", daemon=True
+                        target=self._run, name=THREAD, daemon=True
                     )
                     self._thread.start()
         self._awake.set()

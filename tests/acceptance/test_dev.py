@@ -152,7 +152,7 @@ def test_printed_lines_run_the_task(dev: Dev) -> None:
 def test_interrupt_stops_everything(dev: Dev) -> None:
     """Ctrl-C ends all processes within 5 seconds, and that is a success."""
     assert len(dev.family()) >= 5
-    scratch = list(dev.directory.glob("smartworker-*"))
+    scratch = list(dev.directory.glob("smartworker-dev-*"))
     begin = time.monotonic()
     os.killpg(dev.process.pid, signal.SIGINT)
     assert dev.process.wait(STOP_SECONDS) == 0, dev.err.read_text()

@@ -762,8 +762,10 @@ def test_below_a_prefix(redis_url: str) -> None:
     """Every address in the page leads below the prefix, and so do the redirects."""
     celery_app = Celery("mounted", set_as_current=False)
     settings = Settings(redis_url=redis_url, cron_tokens=(TOKEN,))
+    ours = create_app(celery_app, settings, some_jobs())
     host = Starlette(
-        routes=[Mount("/worker", create_app(celery_app, settings, some_jobs()))]
+        routes=[Mount("/worker", ours)],
+        lifespan=lambda _host: ours.router.lifespan_context(ours),
     )
     with uvicorn_of(host) as address, httpx.Client(base_url=address) as client:
         answer = client.post(

@@ -220,7 +220,8 @@ def test_a_port_in_use_stops_no_worker(
 ) -> None:
     """One event, and the tasks run."""
     with socket.create_server(("127.0.0.1", free_port)):
-        worker = start_worker("-c", "1", SMARTWORKER_METRICS_PORT=f"{free_port}")
+        options = ("-P", "threads", "-c", "1")
+        worker = start_worker(*options, SMARTWORKER_METRICS_PORT=f"{free_port}")
         assert project.add.delay(1, 2).get(timeout=10) == 3
     (event,) = worker.events("port_not_opened")
     assert (event["port"], event["level"]) == (free_port, "warning")

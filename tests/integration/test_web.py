@@ -183,9 +183,7 @@ def test_no_job_name_is_a_problem(site: Site, name: str) -> None:
     assert "set-cookie" not in response.headers
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/api/cron", "/api/cron/", "/api/cron/a/b", "/x"]
-)
+@pytest.mark.parametrize("path", ["/api/cron", "/api/cron/", "/api/cron/a/b", "/x"])
 def test_an_unknown_address_is_a_problem_document(site: Site, path: str) -> None:
     """Not Starlette's plain text."""
     problem(site.post(path), 404)
