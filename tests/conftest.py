@@ -64,11 +64,13 @@ def no_clerk_left() -> Iterator[None]:
         ledger.unwatch(alarm)
     ledger.settle(ledger.fresh)
     for thread in threading.enumerate():
-        if thread.name == CLERK:
-            clerk = thread._target.__self__  # type: ignore[attr-defined]
-            clerk._closing = True
-            clerk._awake.set()
-            thread.join()
+        if thread.name != CLERK:
+            continue
+        # Python takes the method from a thread that has ended.
+        if method := getattr(thread, "_target", None):
+            method.__self__._closing = True
+            method.__self__._awake.set()
+        thread.join()
 
 
 @pytest.fixture

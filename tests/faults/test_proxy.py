@@ -375,8 +375,9 @@ def test_it_leaves_nothing_behind(direct: redis.Redis) -> None:
             raw.close()
     for raw in raws:
         raw.close()
-    assert threading.active_count() == threads
-    assert len(direct.client_list()) == before
+    # Fewer: what an earlier test left has gone meanwhile.
+    assert threading.active_count() <= threads
+    assert len(direct.client_list()) <= before
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((HOST, proxy.port))
 
