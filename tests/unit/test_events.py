@@ -181,6 +181,8 @@ def test_a_line_that_the_table_does_not_know_is_noticed(
 ) -> None:
     """While tests run: an event, a field or a level that no entry has."""
     bound = bind(users_own=1)
+    # Whatever level the root logger was left with.
+    logging.getLogger("elsewhere").setLevel(logging.INFO)
     with Watch("elsewhere").on() as watch:
         get_logger("elsewhere.module").warning(event, **fields)
     reset(bound)
@@ -191,6 +193,8 @@ def test_a_line_that_the_table_does_not_know_is_noticed(
 
 def test_a_sentence_is_no_event() -> None:
     """A module of ours that uses the plain logging is noticed, too."""
+    # Whatever level the root logger was left with.
+    logging.getLogger("elsewhere").setLevel(logging.INFO)
     with Watch("elsewhere").on() as watch:
         logging.getLogger("elsewhere.plain").warning("it went wrong")
         logging.getLogger("elsewhere_not").warning("it went wrong")
