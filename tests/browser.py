@@ -3,13 +3,14 @@
 Use `open_page(...)`, and look at `problems(page)` for what axe-core finds serious.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.programs import program
 
 OpenPage = Callable[..., Page]
 PHONE = {"width": 390, "height": 844}
@@ -19,14 +20,6 @@ DESK = {"width": 1200, "height": 900}
 SERIOUS = ("serious", "critical")
 
 
-def chromium() -> str:
-    """The browser's program; without it the tests of pages fail, never skip."""
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.fail("chromium is missing: apt-get install chromium")
-    return program
-
-
 # Playwright keeps an event loop in this thread while it runs, so other modules, which
 # may want loops of their own, must not find it.
 @pytest.fixture(scope="module")
@@ -34,7 +27,7 @@ def browser() -> Iterator[Browser]:
     """Chromium without a window, once for a module of tests."""
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox"]
+            executable_path=program("chromium"), args=["--no-sandbox"]
         )
         yield started
         started.close()

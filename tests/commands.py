@@ -42,6 +42,19 @@ def facts(url: str, *words: str, **extra: str) -> Any:
     return json.loads(done.stdout)
 
 
+def clerk(client: Any, url: str, *commands: str) -> str:
+    """The URL of a user who may run these commands."""
+    client.acl_setuser(
+        "clerk",
+        enabled=True,
+        passwords=["+very-secret-word"],
+        commands=commands,
+        keys=["*"],
+        channels=["*"],
+    )
+    return url.replace("redis://", "redis://clerk:very-secret-word@")
+
+
 def message(
     task: str = "shop.charge", task_id: str = "id-1", step: int = 0, **headers: Any
 ) -> bytes:

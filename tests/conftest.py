@@ -1,7 +1,5 @@
 """Real servers for the tests; every test gets an empty one."""
 
-import os
-import shutil
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -13,6 +11,7 @@ from smartworker.store.meter import ledger
 from smartworker.store.server import EmbeddedServer
 from smartworker.worker.clerk import THREAD as CLERK
 from tests.logged import Watch
+from tests.programs import program
 
 # The fixtures `browser` and `open_page`.
 pytest_plugins = ["tests.browser"]
@@ -106,11 +105,5 @@ def redis_url(redis_servers: ServerOf, server_kind: str) -> str:
 
 
 def debian_server() -> str:
-    """The redis-server program: a laptop may lack it, CI only if it says so."""
-    program = shutil.which("redis-server")
-    if program is None:
-        wanted = os.environ.get("CI") == "true"
-        if wanted and os.environ.get("REDIS_SERVER") != "none":
-            pytest.fail("redis-server is missing: apt-get install redis-server")
-        pytest.skip("redis-server is not installed")
-    return program
+    """The redis-server program."""
+    return program("redis-server")

@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import redis
 
 from smartworker.budget import simulate
@@ -29,6 +27,7 @@ from smartworker.store.meter import UNBILLED
 from smartworker.store.server import EmbeddedServer, free_port
 from smartworker.testing import commandstats
 from smartworker.worker.overview import declared
+from tests.programs import program
 
 #: What clients send who wait for a task, and a worker that has nothing to do.
 WATCHING = {"get", "exists", "subscribe", "unsubscribe", "psubscribe", "punsubscribe"}
@@ -169,8 +168,7 @@ def slot_records(jobs: Jobs, name: str) -> int:
 
 def curl(line: str) -> dict[str, Any]:
     """The answer to a printed line, run as it stands."""
-    if not shutil.which("curl"):
-        pytest.skip("curl is not installed")
+    program("curl")
     words = [*shlex.split(line), "--silent", "--fail-with-body", "--max-time", "20"]
     done = subprocess.run(words, capture_output=True, check=True, timeout=30)
     return dict(json.loads(done.stdout))

@@ -228,6 +228,14 @@ def worker_half() -> list[str]:
     ]
 
 
+def printed_by(code: str, *words: str) -> list[str]:
+    """The words that a new interpreter prints; it ends well."""
+    command = [sys.executable, "-c", code, *words]
+    found = subprocess.run(command, capture_output=True, text=True, env={})
+    assert found.returncode == 0, found.stderr
+    return found.stdout.split()
+
+
 def test_worker_half_does_without_the_web_half() -> None:
     """A worker needs no FastAPI: its modules import, and none of it is loaded."""
     code = (
@@ -235,14 +243,7 @@ def test_worker_half_does_without_the_web_half() -> None:
         "for name in sys.argv[2:]: importlib.import_module(name)\n"
         "print(*sorted(set(sys.argv[1].split(',')).intersection(sys.modules)))\n"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code, ",".join(WEB_ONLY), *worker_half()],
-        capture_output=True,
-        text=True,
-        env={},
-    )
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.split() == []
+    assert printed_by(code, ",".join(WEB_ONLY), *worker_half()) == []
 
 
 def installed_with(wanted: list[str]) -> set[str]:
@@ -285,13 +286,7 @@ def test_worker_half_needs_the_base_package_alone() -> None:
         "for name in sys.argv[2:]: importlib.import_module(name)\n"
         "import kombu.transport.redis, celery.bin.worker\n"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code, ",".join(hidden), *worker_half()],
-        capture_output=True,
-        text=True,
-        env={},
-    )
-    assert found.returncode == 0, found.stderr
+    printed_by(code, ",".join(hidden), *worker_half())
 
 
 def test_import_runs_nothing() -> None:
@@ -301,10 +296,7 @@ def test_import_runs_nothing() -> None:
         "foreign = {'celery', 'kombu', 'redis', 'structlog', 'click', 'pytz'}\n"
         "print(*sorted(foreign.intersection(sys.modules)))\n"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={}
-    )
-    assert found.stdout.split() == []
+    assert printed_by(code) == []
 
 
 def test_every_test_has_a_sentence() -> None:

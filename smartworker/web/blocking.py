@@ -40,7 +40,7 @@ class Blocking:
             value = await self._run(call, *args, **kwargs)
         except BrokerUnreachable as error:
             # Whoever finds a record that breaks us must not make us look away.
-            if _is_away(error.__cause__):
+            if is_away(error.__cause__):
                 what = type(error.__cause__).__name__
                 self._failed = self._clock.monotonic(), what
             raise
@@ -80,8 +80,8 @@ class Blocking:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _is_away(error: BaseException | None) -> bool:
-    """Whether the server is behind it, be it inside of an error of kombu's."""
+def is_away(error: BaseException | None) -> bool:
+    """Whether the server is behind an error, be it inside of one of kombu's."""
     while error is not None:
         if isinstance(error, OSError | RedisError):
             return True

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.programs import program
 
 SMARTWORKER = str(Path(sys.executable).with_name("smartworker"))
 FINAL = ("SUCCESS", "FAILURE", "REVOKED")
@@ -121,8 +122,7 @@ def dev(tmp_path: Path) -> Iterator[Dev]:
 def curl(line: str) -> dict[str, object]:
     """The answer to a printed line, run as it stands."""
     words = shlex.split(line)
-    if not shutil.which("curl"):
-        pytest.skip("curl is not installed")
+    program("curl")
     answer = subprocess.run(
         [*words, "--silent", "--fail-with-body", "--max-time", "20"],
         capture_output=True,

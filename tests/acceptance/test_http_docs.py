@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from hashlib import sha256
@@ -21,6 +20,7 @@ from smartworker.web import bodies, limits, statuses, tasks, triggers, watching
 from smartworker.web.contract import Skipped
 from tests.commands import ENTRY, environment
 from tests.processes import WorkerProcess, wait_until
+from tests.programs import program
 
 DOCS = Path(__file__).parents[2] / "docs"
 CRON = (DOCS / "cron.md").read_text(encoding="utf-8")
@@ -104,9 +104,9 @@ def test_each_line_that_is_typed_has_a_test() -> None:
     assert [x for x in lines(CRON) + lines(STATUS) if not x.startswith(known)] == []
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_every_call(shop: str) -> None:
     """One after the other; each is a success and says what the page says."""
+    program("curl")
     variables = {"URL": shop, "CRON_TOKEN": TOKEN, "ADMIN_TOKEN": ADMIN}
     told: dict[str, Any] = {}
     for line in CURLS:
@@ -144,9 +144,9 @@ def test_a_signed_call(shop: str) -> None:
     assert other.status_code == 401
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 def test_the_hash_of_a_token() -> None:
     """The two lines make an entry that the settings take for that token."""
+    program("openssl")
     make, show = (line for line in lines(CRON) if line.startswith(tuple(HASHING)))
     token, entry = typed(f'{make}\necho "$CRON_TOKEN"\n{show}').split()
     assert entry == f"sha256={sha256(token.encode()).hexdigest()}"

@@ -5,6 +5,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from smartworker.store.client import (
 )
 from smartworker.store.meter import ledger
 from smartworker.store.server import HOST, free_port
+from tests import programs
 
 
 def refusal(url: str, authority: Path | None = None) -> Exception:
@@ -210,14 +212,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority, a server's certificate for 127.0.0.1 and localhost, a loner."""
     folder = tmp_path_factory.mktemp("tls")
 
-    def openssl(*arguments: str) -> None:
-        try:
-            subprocess.run(
-                ["openssl", *arguments], cwd=folder, check=True, capture_output=True
-            )
-        except FileNotFoundError:
-            pytest.skip("openssl is not installed")
-
+    openssl = partial(programs.openssl, folder)
     key = ["-newkey", "rsa:2048", "-nodes", "-days", "2"]
     for name in ("ca", "stranger"):
         openssl(

@@ -4,6 +4,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from smartworker.settings import Settings
 from smartworker.store.client import MeteredSSLConnection, RedisError
 from smartworker.store.server import HOST, free_port
 from smartworker.worker.program import check_broker
+from tests import programs
 
 AppOf = Callable[..., Any]
 
@@ -25,14 +27,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority of our own and a server's certificate for 127.0.0.1."""
     folder = tmp_path_factory.mktemp("tls")
 
-    def openssl(*arguments: str) -> None:
-        try:
-            subprocess.run(
-                ["openssl", *arguments], cwd=folder, check=True, capture_output=True
-            )
-        except FileNotFoundError:
-            pytest.skip("openssl is not installed")
-
+    openssl = partial(programs.openssl, folder)
     key = ["-newkey", "rsa:2048", "-nodes"]
     openssl(
         *("req", "-x509", *key, "-days", "2", "-subj", "/CN=Test authority"),

@@ -42,6 +42,7 @@ from tests.faults.proxy import FaultProxy
 from tests.faults.server import FaultServer
 from tests.faults.stage import PROJECT, QUEUE, ROOT, Stage
 from tests.processes import WorkerProcess, wait_until
+from tests.programs import fake_time_library
 
 STOCK = "tests.faults.stock"
 
@@ -70,14 +71,6 @@ def test_f48_a_clock_that_is_wrong(stage: Stage, figures: Figures, skew: str) ->
     dup = stage.record.duplicates()
     figures(lost=0, dup=dup, again=took)
     assert dup == 2  # those of the worker that was killed
-
-
-def fake_time_library() -> str:
-    """libfaketime, where Debian's package `faketime` puts it."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if not found:
-        pytest.skip("apt-get install faketime")
-    return str(found[0])
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from smartworker.store.inspection import inspect, look
 from smartworker.store.meter import is_billed
 from smartworker.store.server import HOST, EmbeddedServer
 from smartworker.testing import commandstats
-from tests.commands import environment, facts, message, run_command
+from tests.commands import clerk, environment, facts, message, run_command
 
 INFO = [("info", "task_time_limit")]
 #: Who may call the jobs of the ready-made app.
@@ -55,19 +55,6 @@ def client(safe_url: str) -> Iterator[Any]:
             ("notify-keyspace-events", ""),
         ):
             made.config_set(name, value)
-
-
-def clerk(client: Any, url: str, *commands: str) -> str:
-    """The URL of a user who may run these commands."""
-    client.acl_setuser(
-        "clerk",
-        enabled=True,
-        passwords=["+very-secret-word"],
-        commands=commands,
-        keys=["*"],
-        channels=["*"],
-    )
-    return url.replace("redis://", "redis://clerk:very-secret-word@")
 
 
 def seen(url: str, *words: str, **extra: Any) -> list[tuple[str, str]]:

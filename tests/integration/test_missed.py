@@ -25,8 +25,8 @@ from smartworker.worker.patrol import Patrol
 from smartworker.worker.publish import queue_run
 from smartworker.worker.records import record_key
 from tests.integration.conftest import Counter, StartWorker
-from tests.integration.test_worker import fake_time_library
 from tests.processes import wait_until
+from tests.programs import fake_time_library
 
 #: A job is known since long before this.
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)

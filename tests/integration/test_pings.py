@@ -1,9 +1,7 @@
 """Pings of runs, from a real worker to a real HTTP server."""
 
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from smartworker.worker.pings import post
 from tests.commands import run_command
 from tests.integration.conftest import HERE, Counter, StartWorker
 from tests.processes import WorkerProcess, wait_until
+from tests.programs import openssl
 
 KEY = "aVerySecretPingKey"
 
@@ -179,12 +178,10 @@ def test_a_service_that_is_away_fails_no_task(
 
 def test_a_certificate_is_verified(service: Service, tmp_path: Path) -> None:
     """Nobody else hears what the service should."""
-    wanted = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
+    wanted = ["req", "-x509", "-newkey", "rsa:2048", "-nodes"]
     wanted += ["-keyout", "key.pem", "-out", "cert.pem", "-days", "2"]
     wanted += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    subprocess.run(wanted, cwd=tmp_path, check=True, capture_output=True)
+    openssl(tmp_path, *wanted)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -32,7 +32,7 @@ from smartworker.store.probe import (
     trials_cost,
 )
 from smartworker.testing import commandstats
-from tests.commands import ENTRY, environment, run_command
+from tests.commands import ENTRY, clerk, environment, run_command
 from tests.faults.proxy import FaultProxy
 from tests.processes import wait_until
 
@@ -56,19 +56,6 @@ def client(redis_url: str) -> Iterator[Any]:
 def billed(client: Any) -> int:
     """What the server has counted, if it is billed."""
     return sum(n for name, n in commandstats(client).items() if is_billed(name))
-
-
-def clerk(client: Any, url: str, *commands: str) -> str:
-    """The URL of a user who may run these commands."""
-    client.acl_setuser(
-        "clerk",
-        enabled=True,
-        passwords=["+very-secret-word"],
-        commands=commands,
-        keys=["*"],
-        channels=["*"],
-    )
-    return url.replace("redis://", "redis://clerk:very-secret-word@")
 
 
 @pytest.mark.every_server

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from smartworker.store.meter import ledger
+from tests.programs import fake_time_library
 
 POOLS = ("prefork", "threads", "solo")
 #: What the first message of a busy stretch costs beside its own commands.
@@ -256,15 +257,6 @@ def wait_until(condition, seconds=20.0):
     while not condition():
         assert time.monotonic() < end, "it never became true"
         time.sleep(0.05)
-
-
-def fake_time_library():
-    """libfaketime, where Debian's package `faketime` puts it."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if not found:
-        wanted = os.environ.get("CI") == "true" and not os.environ.get("NO_FAKETIME")
-        (pytest.fail if wanted else pytest.skip)("apt-get install faketime")
-    return str(found[0])
 
 
 def never_open():

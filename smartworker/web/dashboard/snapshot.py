@@ -11,7 +11,7 @@ from smartworker.cron.registry import Jobs
 from smartworker.errors import BrokerUnreachable
 from smartworker.logs import get_logger
 from smartworker.settings import Settings
-from smartworker.web.blocking import Blocking
+from smartworker.web.blocking import Blocking, is_away
 from smartworker.web.dashboard.facts import (
     Details,
     Facts,
@@ -232,7 +232,11 @@ class Snapshot:
             )
         except BrokerUnreachable as error:
             if self._facts.error is None:
-                logger.warning("dashboard_unread", error=str(error)[:200])
+                # What is no fault of the server is one of ours: say where.
+                cause = None if is_away(error.__cause__) else error.__cause__
+                logger.warning(
+                    "dashboard_unread", error=str(error)[:200], exc_info=cause
+                )
             self._facts = replace(self._facts, error=str(error)[:200])
         rung, self._news = self._news, asyncio.Event()
         rung.set()
