@@ -122,10 +122,8 @@ class Backend(RedisBackend):
             finish(request)
         key = self.get_key_for_task(task_id)
         with because("result"), self._kept_if_refused(task_id, state, request):
-            # Only another run can have left a SUCCESS to protect: that of a message
-            # that came before, or the next one of a retry, which may be faster.
-            again = info.get("redelivered") or state == states.RETRY
-            if again and self._is_done(key):
+            # A run of the same message may have left a SUCCESS to protect.
+            if info.get("redelivered") and self._is_done(key):
                 return result
             meta = self._get_result_meta(
                 result=result, state=state, traceback=traceback, request=request
@@ -138,9 +136,26 @@ class Backend(RedisBackend):
                     f"the result has {len(encoded):,} bytes, {LARGEST:,} are allowed",
                     request,
                 )
-            self.set(key, encoded, self._kept(request))
+            kept = self._kept(request)
+            if state == states.RETRY:
+                encoded = self._store_retry(key, encoded, kept)
+            else:
+                self.set(key, encoded, kept)
             self._tell_stock_senders(task_id, encoded, request)
         return result
+
+    def _store_retry(self, key: bytes, encoded: Any, kept: int | None) -> Any:
+        """Store that a task runs again; what stands there then.
+
+        The next run is queued before, and may have ended already: its end goes back to
+        where it stood. To ask first would leave a gap between asking and storing.
+        1 command, 2 if the next run was faster.
+        """
+        former = self.ensure(self._exchange, (key, encoded, kept))
+        if former and self.decode_result(former)["status"] in states.READY_STATES:
+            self.set(key, former, kept)
+            return former
+        return encoded
 
     def _get_result_meta(
         self, result: Any, state: Any, traceback: Any, request: Any, **kwargs: Any
@@ -223,9 +238,15 @@ class Backend(RedisBackend):
                 raise Reject(reason, requeue=True) from error
 
     def _set(self, key: str, value: Any, expires: int | None = None) -> None:
+        self._exchange(key, value, expires, asked=False)
+
+    def _exchange(
+        self, key: Any, value: Any, expires: int | None, *, asked: bool = True
+    ) -> Any:
+        """Store a value; the one before, if it is asked for."""
         seconds = self.expires if expires is None else expires
         try:
-            self.client.set(key, value, ex=seconds or None)
+            return self.client.set(key, value, ex=seconds or None, get=asked)
         except ResponseError as error:
             if classify(error) in (OTHER, DENIED):
                 raise

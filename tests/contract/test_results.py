@@ -10,6 +10,7 @@ import pytest
 import redis
 from celery import Celery, group, states
 from celery.app.task import Context
+from celery.exceptions import Retry
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import AsyncResult
 from kombu import pools
@@ -244,6 +245,24 @@ def test_a_success_is_not_overwritten(app: Any, worker: Any) -> None:
     assert AsyncResult("other", app=app).state == states.FAILURE
     store(worker, "other", "second", redelivered=True)
     assert AsyncResult("other", app=app).result == "second"
+
+
+@pytest.mark.parametrize("ended", [states.SUCCESS, states.FAILURE])
+def test_a_retry_does_not_overwrite_the_run_that_was_faster(
+    app: Any, worker: Any, ended: str
+) -> None:
+    """The next run is queued before RETRY is stored, and may have ended by then."""
+    run = Context(properties={OUR_MARK: True}, delivery_info={})
+    waiting = AsyncResult("an-id", app=app)
+    ledger.drain()
+    worker.backend.store_result("an-id", Retry("busy"), states.RETRY, request=run)
+    assert (waiting.state, ledger.by_command()) == (states.RETRY, {"set": 1, "get": 1})
+    result = KeyError("x") if ended == states.FAILURE else 42
+    worker.backend.store_result("an-id", result, ended, request=run)
+    ledger.drain()
+    worker.backend.store_result("an-id", Retry("busy"), states.RETRY, request=run)
+    assert ledger.by_command() == {"set": 2}
+    assert waiting.state == ended
 
 
 def test_a_first_delivery_is_not_asked_about(worker: Any) -> None:
