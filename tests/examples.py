@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from smartworker.store.meter import UNBILLED
 from smartworker.store.server import EmbeddedServer, free_port
 from smartworker.testing import commandstats
 from smartworker.worker.overview import declared
+from tests.processes import wait_until
 from tests.programs import program
 
 #: What clients send who wait for a task, and a worker that has nothing to do.
@@ -110,7 +110,8 @@ class Example:
     def billed(self) -> dict[str, int]:
         """The billed commands since the last call, by name.
 
-        Without the rows of the processes, which come whenever enough was sent.
+        Without the rows of the processes, which come whenever enough was sent, and
+        without what these tests look with.
         """
         now = commandstats(self.redis)
         before, self._before = self._before, now
@@ -118,17 +119,14 @@ class Example:
             name: count - before.get(name, 0)
             for name, count in now.items()
             if count != before.get(name, 0)
-            and name.partition("|")[0] not in {*UNBILLED, "config", "hset"}
+            and name.partition("|")[0] not in {*UNBILLED, "config", "hset", "keys"}
         }
 
-    def billed_until(self, name: str) -> dict[str, int]:
-        """As `billed`, once a command was sent: what a task ends with comes late."""
-        billed: Counter[str] = Counter()
-        deadline = time.monotonic() + 5
-        while not billed[name] and time.monotonic() < deadline:
-            billed.update(self.billed())
-            time.sleep(0.01)
-        return dict(billed)
+    def settle(self) -> None:
+        """Return once no message waits or is under way: its last command was sent."""
+        wait_until(
+            lambda: not self.redis.keys("smartworker:inflight:*"), what="an idle worker"
+        )
 
     @contextmanager
     def stopped(self, words: str) -> Iterator[None]:

@@ -28,7 +28,7 @@ from tests.processes import wait_until
 
 #: What keeps messages safe while they are held, what waits for tasks, and our looks:
 #: how often these come is another matter.
-AROUND = {*WATCHING, "zadd", "zrem", "time", "keys", "hgetall"}
+AROUND = {*WATCHING, "zadd", "zrem", "time", "hgetall"}
 #: A run whose result is stored and whose entry in the history is a row: 6 commands.
 RUN = {"eval": 1, "set": 2, "lpush": 1, "lmove": 1, "lrem": 1}
 #: A task that answers and tells that it began, and three that nobody asks for.

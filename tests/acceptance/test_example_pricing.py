@@ -164,10 +164,8 @@ def spent(pricing: Example, path: str, **headers: str) -> dict[str, int]:
     assert answer.status_code == 202, answer.text
     wait_until(lambda: len(ended(pricing)) > done)
     # The acknowledgement comes after the log line.
-    wait_until(lambda: pricing.redis.keys("smartworker:inflight:*") == [])
-    counts = pricing.billed()
-    del counts["keys"]
-    return counts
+    pricing.settle()
+    return pricing.billed()
 
 
 def test_what_it_costs(pricing: Example, url: str) -> None:

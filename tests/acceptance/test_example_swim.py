@@ -21,7 +21,7 @@ from tests.swim import bookings_after, facility, requests
 TRIGGER = "/api/cron_schedule_swim_lanes"
 WORKER = "cli.main worker"
 #: What holding messages costs, however many there are; polls; what the test asks.
-OTHERS = {"zadd", "zrem", "time", "keys", *WATCHING}
+OTHERS = {"zadd", "zrem", "time", *WATCHING}
 PORT = free_port()
 WANTS = [
     {"pool": "Main", "time": "06:00", "lane": 2, "weekday": None},
@@ -212,7 +212,7 @@ def cost(swim: Example) -> Cost:
 def settle(swim: Example, day: date) -> None:
     """Wait until there are bookings on this date, and the worker has let go."""
     wait_until(lambda: booked(swim, day), what="the bookings")
-    wait_until(lambda: not swim.redis.keys("smartworker:inflight:*"), what="the end")
+    swim.settle()
 
 
 def test_what_it_costs(swim: Example) -> None:

@@ -228,7 +228,9 @@ def test_sentry_hears_how_a_run_goes(start, redis_url, tmp_path, pool, in_web):
         worker.wait_for("task_finished", 5)
         wait_until(lambda: len(read(path)) == 5)
         again = read(path)[2:]
-        assert [x["status"] for x in again] == ["in_progress", "error", "ok"]
+        # A retry at once may end on another thread before the first try is reported.
+        first, *ends = (x["status"] for x in again)
+        assert (first, sorted(ends)) == ("in_progress", ["error", "ok"])
         assert {x["monitor_slug"] for x in again} == {"book-lanes"}
         assert len({x["check_in_id"] for x in again} - {begun["check_in_id"]}) == 1
         # The names of the run survive what Sentry does to the headers.
