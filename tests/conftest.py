@@ -1,5 +1,6 @@
 """Real servers for the tests; every test gets an empty one."""
 
+import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -44,6 +45,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test marked `every_server` runs once on each kind of server."""
     if metafunc.definition.get_closest_marker("every_server"):
         metafunc.parametrize("server_kind", SERVERS)
+
+
+@pytest.fixture(autouse=True)
+def usual_levels() -> None:
+    """What is logged does not hang on the levels that another test has left."""
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("smartworker").setLevel(logging.INFO)
 
 
 @pytest.fixture(autouse=True)

@@ -96,7 +96,7 @@ def test_a_worker_that_does_not_poll_ends(
     start_worker: StartWorker, send: Any, pool: str
 ) -> None:
     """Its loop turns, and the due poll is never made."""
-    quick = {"SMARTWORKER_QUIET_POLL": "1s"}
+    quick = {"SMARTWORKER_WINDOWS": "00:00-24:00=1s"}
     worker = start(start_worker, "-P", pool, "-c", "1", PATIENCE="3", **quick)
     send.control.broadcast("forget")
     assert worker.process.wait(20) == 70
