@@ -16,6 +16,7 @@ from smartworker.broker.courier import Keep, Source, urgency
 from smartworker.broker.envelope import Unreadable
 from smartworker.broker.qos import QoS
 from smartworker.broker.returns import dead
+from smartworker.broker.together import collecting
 from smartworker.logs import get_logger
 from smartworker.store import keys, trigger
 from smartworker.store.client import (
@@ -166,7 +167,12 @@ class Channel(stock.Channel):
 
     def accept(self, tag: str) -> None:
         """A message runs now; called from any thread of the pool."""
-        self._accepted.add(tag)
+        if tag in self._held:
+            self._accepted.add(tag)
+
+    def has_next(self) -> bool:
+        """Whether the pool has a message that it does not run yet."""
+        return len(self._begun) > len(self._accepted)
 
     def return_not_begun(self, keep: Keep = "begun") -> None:
         """Give back what is not to be kept."""
@@ -247,31 +253,27 @@ class Channel(stock.Channel):
         return super().basic_publish(message, *args, **kwargs)
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
-        # A batch rings by itself, once per queue. Asked before the push: an error
-        # after it would make kombu push again.
-        step, key = trigger.current(), envelope.once(message)
-        alone = step or key is not None or "_publish_batch" not in kwargs
-        must_ring = alone and self.must_ring()
+        step, once = trigger.current(), envelope.once(message)
+        alone, batched = step or once, "_publish_batch" in kwargs
         envelope.forget_deliveries(message)
-        if step is not None:
-            pushed = trigger.take(*self._once(step, queue, message))
-        elif key is not None:
-            pushed = publish_once(
-                *self._once(key, queue, message), prefix=self.global_keyprefix
-            )
+        key = self.key_for(queue, self._get_message_priority(message, reverse=False))
+        pushes = collecting(self.connection.client)
+        if pushes is not None and not (alone or batched or queue in self._expires):
+            pushes.add(self, key, dumps(message))
+            return
+        # A batch rings itself. Asked first: an error after a push would push again.
+        must_ring = (alone or not batched) and self.must_ring()
+        pushed, plain = True, self.connection.plain_client
+        if step:
+            pushed = trigger.take(plain(self), step, key, dumps(message))
+        elif once:
+            prefix = self.global_keyprefix
+            pushed = publish_once(plain(self), once, key, dumps(message), prefix)
         else:
-            pushed = True
             with because("publish"):
                 super()._put(queue, message, **kwargs)
         if pushed and must_ring:
-            priority = self._get_message_priority(message, reverse=False)
-            self.ring(self.key_for(queue, priority), 1)
-
-    def _once(self, what: Any, queue: str, message: Any) -> tuple[Any, Any, str, str]:
-        """What a message that is pushed once is pushed with."""
-        priority = self._get_message_priority(message, reverse=False)
-        client = self.connection.plain_client(self)
-        return client, what, self.key_for(queue, priority), dumps(message)
+            self.ring(key, 1)
 
     def _put_fanout(self, *args: Any, **kwargs: Any) -> None:
         with because("control"):
@@ -370,10 +372,8 @@ class Channel(stock.Channel):
         """The transport's connections: one set for all its channels."""
         return self.connection.pool_for(self)
 
-    @property
-    def async_pool(self) -> Any:
-        """The same connections: no socket of ours ever blocks on a pop."""
-        return self.connection.pool_for(self)
+    #: The same connections: no socket of ours ever blocks on a pop.
+    async_pool = pool
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         params = super()._connparams(asynchronous=False)

@@ -4,7 +4,7 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from smartworker.broker.bells import Bells
@@ -12,6 +12,7 @@ from smartworker.broker.envelope import Unreadable, read
 from smartworker.broker.lease import Lease
 from smartworker.broker.rescue import tell_dead
 from smartworker.broker.returns import UNREADABLE, Verdict, again, dead
+from smartworker.clock import Clock, system_clock
 from smartworker.logs import get_logger
 from smartworker.store.client import LOST, ResponseError
 from smartworker.store.dead import Facts
@@ -24,6 +25,9 @@ log = get_logger(__name__)
 Keep = Literal["begun", "accepted", "nothing"]
 #: Most messages taken in one round trip where the consumer sets no limit.
 MOST_AT_ONCE = 64
+#: Seconds that an acknowledgement waits for others to travel with it: as long as a
+#: round trip takes, but not less and not more than this.
+SHORTEST_WAIT, LONGEST_WAIT = 0.002, 0.05
 
 
 class Consumer(Protocol):
@@ -67,6 +71,7 @@ class Courier:
         sources: Callable[[], Sequence[Source]],
         lease: Lease,
         max_deliveries: int = 5,
+        clock: Clock = system_clock,
     ) -> None:
         self.queues = queues
         self.bells = bells
@@ -84,9 +89,17 @@ class Courier:
         self.on_hold: Callable[[], None] = _nothing
         #: False once the worker stops: only acknowledgements travel then.
         self.taking = True
+        #: Seconds in which others may end: as many as the last exchange took.
+        self.patience = SHORTEST_WAIT
+        self._clock = clock
         self.max_deliveries = max_deliveries
         self._lease = lease
         self._finished: list[Delivery] = []
+        # Results of these are stored since then: they wait to be acknowledged.
+        self._stored: list[Delivery] = []
+        self._stored_at = 0.0
+        #: Called with the seconds after which they wait no longer for company.
+        self.on_stored: Callable[[float], object] = float
         # On their way to another place: back, or to the dead letters.
         self._leaving: list[tuple[Delivery, Verdict]] = []
         # Taken, and not handed over yet: with a solo pool that may be a long time.
@@ -102,7 +115,13 @@ class Courier:
         self._refused = False
 
     def finish(self, delivery: Delivery) -> None:
-        """The message is done: it leaves the in-flight list with the next round."""
+        """The message is done: it leaves the in-flight list with the next round.
+
+        What has a result leaves with a later round than the one that stores it: once
+        that is answered, no refusal and no crash loses it. Where there is work the
+        acknowledgement goes along with the next results; else it follows by itself, as
+        soon as one round trip takes.
+        """
         self._finished.append(delivery)
 
     def refuse(self, delivery: Delivery) -> None:
@@ -117,7 +136,7 @@ class Courier:
     def underway(self) -> list[Delivery]:
         """Messages that nobody holds any more, and that are still in flight."""
         leaving = [delivery for delivery, _ in self._leaving]
-        return [*self._finished, *leaving, *self._arriving]
+        return [*self._finished, *self._stored, *leaving, *self._arriving]
 
     def doubtful(self) -> set[str]:
         """Queue keys of which we may have taken messages without knowing it."""
@@ -128,8 +147,11 @@ class Courier:
         refusal = self._send_back()
         self.probe()
         wishes = self._wishes()
-        if wishes or self._finished:
+        if wishes or self._finished or self._have_waited():
+            self._acknowledge_stored()
             self._settle(self._exchange(wishes), wishes)
+        if self._stored:
+            self.on_stored(self.patience)
         if refusal is not None:
             raise refusal
         return bool(wishes or self._leaving)
@@ -142,10 +164,21 @@ class Courier:
     def flush(self) -> None:
         """Send what is finished or refused, and take nothing."""
         refusal = self._send_back()
-        if self._finished:
+        self._acknowledge_stored()
+        while self._finished:
             self._settle(self._exchange([]), [])
+            self._acknowledge_stored()
         if refusal is not None:
             raise refusal
+
+    def _have_waited(self) -> bool:
+        waited = self._clock.monotonic() - self._stored_at
+        return bool(self._stored) and waited >= self.patience
+
+    def _acknowledge_stored(self) -> None:
+        with self._one_at_a_time:
+            self._finished += self._stored
+            self._stored.clear()
 
     def _send_back(self) -> ResponseError | None:
         """Stops at a refusal: a full server still takes acknowledgements."""
@@ -165,10 +198,8 @@ class Courier:
                     self.on_death(verdict.facts)
         return None
 
-    def _note(self, delivery: Delivery, gone: bool | None) -> None:
-        """An answer about a message that left; None if there was no answer yet."""
-        if gone is None:
-            return
+    def _note(self, delivery: Delivery, gone: bool) -> None:
+        """An answer about a message that left."""
         if not gone and delivery not in self._sent_twice:
             log.warning("delivery_lost", queue=delivery.queue_key)
             # Somebody took it for dead, or the server lost it: so may be the lease.
@@ -240,21 +271,38 @@ class Courier:
         with self._one_at_a_time:
             sent = tuple(self._finished[:most])
             leases = self._lease.entries(kept)
+            begun = self._clock.monotonic()
             try:
                 exchange = self.queues.exchange(sent, takes, leases)
             except LOST:
                 self._doubtful |= kept
                 self.on_hold()
-                self._sent_twice.update(sent)
+                self._sent_twice.update(done for done in sent if not done.result)
                 raise
-            answers = list(zip(sent, exchange.removed, strict=True))
-            again = [delivery for delivery, gone in answers if gone is None]
-            self._finished[: len(sent)] = again
-            for delivery, gone in answers:
-                self._note(delivery, gone)
+            took = self._clock.monotonic() - begun
+            self.patience = min(max(took, SHORTEST_WAIT), LONGEST_WAIT)
+            self._finished[: len(sent)] = self._answered(sent, exchange)
         if leases and exchange.leased:
             self._lease.recorded(leases)
         return exchange
+
+    def _answered(self, sent: Sequence[Delivery], exchange: Exchange) -> list[Delivery]:
+        """Book the answers; what must be finished again."""
+        again: list[Delivery] = []
+        self._stored_at = self._clock.monotonic()
+        for place, (delivery, gone) in enumerate(
+            zip(sent, exchange.removed, strict=True)
+        ):
+            error = exchange.denied.get(place)
+            if gone is None and error is None:
+                again.append(delivery)
+            elif delivery.result is None:
+                self._note(delivery, bool(gone))
+            else:
+                self._stored.append(replace(delivery, result=None))
+                if error is not None and delivery.result.on_denied is not None:
+                    delivery.result.on_denied(error)
+        return again
 
     def _settle(self, exchange: Exchange, wishes: Sequence[Source]) -> None:
         brought = list(zip(wishes, exchange.taken, strict=True))

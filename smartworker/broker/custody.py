@@ -68,6 +68,7 @@ class Custody:
             sources,
             self.lease,
             max_deliveries,
+            clock,
         )
         self.courier.on_death = self._died
         self.doubts = Doubts(clock)
@@ -100,6 +101,17 @@ class Custody:
             )
         self.strangers.hold(delivery, verdict, seconds)
         self._keeper.wake()
+
+    def queues_wait(self, queue_keys: list[str]) -> bool:
+        """Whether a queue holds messages; looks after dead workers on the way.
+
+        1 command; none without keys.
+        """
+        if not queue_keys:
+            return False
+        watch, weight = self.watch, len(queue_keys) + 1
+        found = self.courier.queues.waiting([*queue_keys, *watch.keys(weight)])
+        return watch.explain(found, weight) > 0
 
     # -- what is due now and then ------------------------------------------------------
 

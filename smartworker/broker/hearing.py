@@ -17,8 +17,10 @@ POPS = frozenset({b"lpop", b"rpop"})
 ENDS = frozenset({b"del", b"expired", b"evicted"})
 
 #: Seconds by which workers that hear the same bell spread their attempts.
-LEAST_SPREAD = 0.004
+LEAST_SPREAD = 0.016
 MOST_SPREAD = 0.064
+#: Seconds that whoever took the last message has before the others try.
+HEAD_START = 0.008
 
 
 class Hearing:
@@ -30,6 +32,7 @@ class Hearing:
         self._database = 0
         self._said = False
         self._spread = 0.0
+        self._leads = True
         self._pops_before = 0
 
     def find_mode(self, transport: Any, channel: Any) -> None:
@@ -94,20 +97,25 @@ class Hearing:
 
     def pause(self, rng: random.Random) -> float:
         """Seconds to wait before answering a bell that others hear too."""
-        return rng.uniform(0, self._spread) if self._spread else 0.0
+        if self._leads or not self._spread:
+            return 0.0
+        return HEAD_START + rng.uniform(0, self._spread)
 
     def came_too_late(self) -> None:
         """Somebody else was faster: leave more time to hear of it."""
+        self._leads = False
         self._spread = min(max(self._spread * 2, LEAST_SPREAD), MOST_SPREAD)
 
     def _sense_others(self, bells: Bells) -> None:
         foreign = bells.foreign_pops - self._pops_before
         self._pops_before = bells.foreign_pops
         if foreign:
+            self._leads = False
             self._spread = max(self._spread, LEAST_SPREAD)
 
     def came_in_time(self) -> None:
-        """The attempt paid: nobody else may be there any more."""
+        """The attempt paid: the next bell is ours, and perhaps nobody else is there."""
+        self._leads = True
         self._spread *= 0.9
         if self._spread < LEAST_SPREAD:
             self._spread = 0.0

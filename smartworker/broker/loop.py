@@ -39,6 +39,11 @@ class Alarm:
             self._due = due
             self._cancel = self.loop.later(seconds, self._rang)
 
+    def leave(self) -> None:
+        """Ring no more, and belong to no loop."""
+        self.set(None)
+        self.loop = None
+
     def _rang(self) -> None:
         self._due = None
         self._ring()

@@ -65,8 +65,12 @@ class Poller:
         self._next_chores = Alarm(self._on_chores, clock)
         self._healer = Healer(clock, self._heal, self.pace.current, self.pace.tell)
         self._changed = True
+        self._next_round = Alarm(self._work, clock)
+        self._next_try = Alarm(self._work, clock)
+        times = self._next_poll, self._next_chores, self._next_round, self._next_try
+        self._alarms = times
         #: Called once, when the doorbell is confirmed and the first look was made.
-        self.on_ready: Callable[[], None] = _nothing
+        self.on_ready: Callable[[], None] = lambda: None
 
     # -- asked by our channels -----------------------------------------------------
 
@@ -86,7 +90,7 @@ class Poller:
         self.wake()
 
     def finish(self, delivery: Delivery) -> None:
-        """A held message is done: sent at once, with others of the same moment."""
+        """A held message is done: sent at once, or with others that end soon."""
         self.courier.finish(delivery)
         self._soon()
 
@@ -106,8 +110,14 @@ class Poller:
         self._next_chores.set(self.custody.chores_in())
         self._soon()
 
+    def _gathers(self) -> bool:
+        """Whether a round may wait as long as one takes: the pool has more to begin."""
+        return self._loop is not None and any(c.has_next() for c in self._channels)
+
     def _soon(self) -> None:
-        if self._loop is not None:
+        if self._gathers():
+            self._next_round.set(self.courier.patience)
+        elif self._loop is not None:
             self.wake()
         elif self._healer.closed:
             self.give_back([])
@@ -138,6 +148,7 @@ class Poller:
                 self.held,
                 self.keeper,
             )
+            self._custody.courier.on_stored = self._next_round.set
         return self._custody
 
     @property
@@ -152,7 +163,7 @@ class Poller:
         if self._loop is not None:
             self._loop.close()
         self._loop = Loop(hub, self._work)
-        for part in (self._next_poll, self._next_chores, self._healer, self._porter):
+        for part in (*self._alarms, self._healer, self._porter):
             part.loop = self._loop
         self._loop.wake()
 
@@ -194,10 +205,9 @@ class Poller:
         self.wake()
 
     def return_not_begun(self, keep: Keep = "begun") -> None:
-        """Give back what the pool has not seen, in order, and leave the loop.
+        """Give back what is not to be kept, in order, and leave the loop.
 
-        `keep`: "accepted", where the pool has a queue of its own, or "nothing". What
-        finishes from now on is acknowledged as soon as it is told.
+        What finishes from now on is acknowledged as soon as it is told.
         """
         self.stop_taking()
         self.close()
@@ -213,9 +223,8 @@ class Poller:
         """Stop looking. Acknowledging and giving back still work."""
         self._healer.closed = True
         self._hang_up()
-        for alarm in (self._next_poll, self._next_chores):
-            alarm.set(None)
-            alarm.loop = None
+        for alarm in self._alarms:
+            alarm.leave()
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.close()
@@ -223,8 +232,7 @@ class Poller:
     def get(self, callback: Any, timeout: float | None = None) -> None:
         """Wait for messages without an event loop, and hand them over.
 
-        Seconds; raises Empty when they are over or nothing came, and whatever the
-        server raises: kombu reconnects.
+        Seconds; raises Empty when nothing came, and what the server raises.
         """
         if not self._channels:
             raise Empty
@@ -287,13 +295,12 @@ class Poller:
         self.courier.hears_pops = self.hearing.mode == "keyspace"
         # Confirmed first, looked at second: whatever is pushed in between rings.
         self._poll()
-        ready, self.on_ready = self.on_ready, _nothing
+        ready, self.on_ready = self.on_ready, lambda: None
         ready()
 
     def _bring(self) -> None:
         """Acknowledge what is done and take what is wanted."""
-        if self._doorbell.heard_early:
-            self._hear()
+        self._hear()  # what others took meanwhile is not asked for
         brought, misled = self.courier.brought, self.courier.misled
         try:
             while self.courier.round():
@@ -316,9 +323,13 @@ class Poller:
             self._healer.overhear(self._hear, self._hang_up)
             return
         self._healer.guarded(self._hear)
-        pause = self.hearing.pause(self._rng)
-        if pause and self._loop is not None:
-            self._loop.later(pause, self._work)
+        if self._next_round.armed and self._gathers():
+            return  # the round that is due in a moment takes what rang
+        if not self.courier.bells.any:
+            self._next_try.set(None)  # the next bell has a pause of its own
+            self._work()
+        elif pause := self.hearing.pause(self._rng):
+            self._next_try.set(pause)
         else:
             self._work()
 
@@ -334,7 +345,8 @@ class Poller:
     def _poll(self) -> None:
         """Look into all queues with one command; prove the doorbell end to end."""
         keys = [source.queue_key for source in self._sources()]
-        found = bool(keys) and self._queues_wait(keys)
+        found = self.custody.queues_wait(keys)
+        self._next_chores.set(self.custody.chores_in())
         self.pace.polled(deaf=self.hearing.mode == "off")
         if found:
             if self._doorbell.connected and not self.courier.bells.any:
@@ -347,14 +359,6 @@ class Poller:
         if question and self._loop is not None:
             self._loop.later(ANSWER_WITHIN, partial(self._check_answer, question))
         self._next_poll.set(self.pace.left())
-
-    def _queues_wait(self, keys: list[str]) -> bool:
-        """Whether a queue holds messages; looks after dead workers on the way."""
-        watch, weight = self.custody.watch, len(keys) + 1
-        found = self.courier.queues.waiting([*keys, *watch.keys(weight)])
-        queues = watch.explain(found, weight)
-        self._next_chores.set(self.custody.chores_in())
-        return queues > 0
 
     def _check_answer(self, question: int) -> None:
         self._rung()  # the answer may not be all that there is to hear
@@ -394,7 +398,3 @@ class Poller:
     def _hang_up(self) -> None:
         self._changed = True
         self._porter.hang_up()
-
-
-def _nothing() -> None:
-    """What cancelling does before anything was armed."""

@@ -1,14 +1,25 @@
 """What a channel holds, as kombu asks for it; the record of it is in Redis."""
 
+from dataclasses import replace
 from typing import Any
 
 from kombu.transport import virtual
+
+from smartworker.store.queues import Result
 
 
 class QoS(virtual.QoS):
     """Tells the channel which of its messages are done, refused, or left over."""
 
     restore_at_shutdown = True
+
+    def carry(self, delivery_tag: str, result: Result) -> None:
+        """Store this before the message is acknowledged; a message that goes back
+        leaves it behind.
+        """
+        held = self.channel._held
+        if delivery_tag in held:
+            held[delivery_tag] = replace(held[delivery_tag], result=result)
 
     def ack(self, delivery_tag: str) -> None:
         """The message is done; any thread may say so through Celery's loop."""

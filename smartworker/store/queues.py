@@ -5,22 +5,38 @@ lost reply and no crash at any point loses it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from smartworker.store import keys
 from smartworker.store.client import RedisError, ResponseError
 from smartworker.store.meter import because
 from smartworker.store.moves import Move, move
+from smartworker.store.refusals import DENIED, OTHER, classify
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a task leaves to be stored; `seconds` as long as that, None for ever."""
+
+    key: bytes | str
+    value: bytes | str
+    seconds: int | None
+    #: Called if the server will never take it.
+    on_denied: Callable[[RedisError], object] | None = None
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A message that this worker holds: where it came from, and its exact bytes."""
+    """A message that this worker holds: where it came from, and its exact bytes.
+
+    Its `result` must be stored before it may be acknowledged.
+    """
 
     queue_key: str
     raw: bytes
+    result: Result | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -35,8 +51,8 @@ class Take:
 class Exchange:
     """What one round trip brought: acknowledgements first, then messages."""
 
-    #: For each finished delivery: whether it was still in flight; None if the server
-    #: refused to say, and it must be finished again.
+    #: For each finished delivery: whether it was still in flight, or its result is
+    #: stored; None if the server refused, and it must be finished again.
     removed: list[bool | None]
     #: For each wish: the message, or None where the queue was empty.
     taken: list[Delivery | None]
@@ -44,6 +60,8 @@ class Exchange:
     error: RedisError | None
     #: Whether the leases that went along were written.
     leased: bool = True
+    #: Finished deliveries, by their place, whose results the server will never take.
+    denied: Mapping[int, RedisError] = field(default_factory=dict)
 
 
 def takes_messages(client: Any, queue_key: str) -> bool:
@@ -72,13 +90,19 @@ class Queues:
     ) -> Exchange:
         """Finish deliveries, renew leases and take messages in one round trip.
 
+        What has a result to be stored gets that now, and is acknowledged by another
+        exchange: a full server refuses SET, and not LREM.
+
         len(done) + len(wanted) commands, and 1 for all leases: in-flight list -> its
         end in ms. They go ahead of the messages. No MULTI: under `maxmemory` the
         server refuses everything inside it, and acknowledgements must pass.
         """
         pipe = self.client.pipeline(transaction=False)
         for delivery in done:
-            pipe.lrem(self.inflight(delivery.queue_key), 1, delivery.raw)
+            if (result := delivery.result) is not None:
+                pipe.set(result.key, result.value, ex=result.seconds)
+            else:
+                pipe.lrem(self.inflight(delivery.queue_key), 1, delivery.raw)
         if leases:
             pipe.zadd(self.prefix + keys.LEASES, dict(leases))
         for wish in wanted:
@@ -87,18 +111,21 @@ class Queues:
                 pipe.lmove(source, self.inflight(source), "RIGHT", "LEFT")
             else:
                 pipe.rpop(wish.queue_key)
-        with because("take", lrem="done", zadd="lease"):
+        with because("take", set="result", lrem="done", zadd="lease"):
             replies = pipe.execute(raise_on_error=False)
         first = len(done) + bool(leases)
         acknowledged, taken = replies[: len(done)], replies[first:]
+        errors = {n: r for n, r in enumerate(replies) if isinstance(r, RedisError)}
+        denied = {n: r for n, r in errors.items() if _never_stored(done[n:][:1], r)}
         return Exchange(
             [None if isinstance(r, RedisError) else r != 0 for r in acknowledged],
             [
                 Delivery(wish.queue_key, reply) if isinstance(reply, bytes) else None
                 for wish, reply in zip(wanted, taken, strict=True)
             ],
-            next((r for r in replies if isinstance(r, RedisError)), None),
+            next((r for n, r in errors.items() if n not in denied), None),
             not any(isinstance(r, RedisError) for r in replies[len(done) : first]),
+            denied,
         )
 
     def give_back(self, deliveries: Sequence[Delivery]) -> int:
@@ -163,3 +190,9 @@ class Queues:
     def inflight(self, queue_key: str) -> str:
         """The in-flight list of a queue key."""
         return self.prefix + keys.inflight(self.worker, queue_key)
+
+
+def _never_stored(finished: Sequence[Delivery], error: RedisError) -> bool:
+    """Whether this refusal is one of a result, and for good."""
+    stored = any(delivery.result for delivery in finished)
+    return stored and classify(error) in (OTHER, DENIED)

@@ -1,6 +1,7 @@
 """Celery's request, with which some errors of a task end the worker; not so ours."""
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
@@ -10,12 +11,16 @@ from celery.utils.dispatch import Signal
 from celery.worker.request import Request as CeleryRequest
 
 from smartworker import logs
-from smartworker.broker.channel import Channel
+from smartworker.broker.channel import OUR_MARK, Channel
 from smartworker.clock import system_clock
 from smartworker.cron.runs import run_of
 from smartworker.errors import SmartworkerError
+from smartworker.store.client import RedisError
+from smartworker.store.queues import Result
 from smartworker.worker import counts
 from smartworker.worker.figures import Outcome, figures
+from smartworker.worker.luggage import MAY_PACK, Packed
+from smartworker.worker.results import Backend
 from smartworker.worker.tracing import names_of
 
 #: A run of a job has left the pool for good, or never comes there; sent in the worker's
@@ -52,6 +57,9 @@ class Request(CeleryRequest):
         own = *self.time_limits, self.task.time_limit, self.task.soft_time_limit
         if not any(own):
             self.time_limits = getattr(self.app, "smartworker_time_limits", own[:2])
+        # No header, which a retry would pass on; set in any case, whatever came.
+        properties = self.request_dict["properties"]
+        self.request_dict["properties"] = {**properties, MAY_PACK: self._may_pack()}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Celery makes a class for each task, which takes the outcome for a tuple.
@@ -65,6 +73,10 @@ class Request(CeleryRequest):
         def on_end(self: Any, outcome: Any, **options: Any) -> Any:
             if isinstance(outcome, ExceptionInfo):
                 return self.on_failure(outcome)
+            if isinstance(outcome[1], Packed):
+                failed, packed, runtime = outcome
+                outcome = failed, packed.text, runtime
+                self._unpack(packed.result)
             answer = on_success(self, outcome, **options)
             # A failure of the solo pool comes this way, too, and is counted by then.
             self._count("succeeded")
@@ -72,6 +84,34 @@ class Request(CeleryRequest):
             return answer
 
         cls.on_success = on_end
+
+    def _may_pack(self) -> bool:
+        """Whether the result may come home with the outcome, to be stored from here.
+
+        Not that of a stock sender, whom only a PUBLISH tells; nor that of a run that
+        comes again, which has to look for the result of the one before.
+        """
+        channel, backend = self.message.channel, self.task.backend
+        return (
+            self.task.acks_late
+            and isinstance(channel, Channel)
+            and OUR_MARK in self.request_dict["properties"]
+            and not self.delivery_info["redelivered"]
+            and isinstance(backend, Backend)
+            and backend.shares(channel.pool)
+        )
+
+    def _unpack(self, result: Result) -> None:
+        """Have the result stored before the message is acknowledged.
+
+        If it is acknowledged by now the run was given up, and its state is another one.
+        """
+        if not self.acknowledged:
+            result = replace(result, on_denied=self._on_denied)
+            self.message.channel.qos.carry(self.message.delivery_tag, result)
+
+    def _on_denied(self, error: RedisError) -> None:
+        self.task.backend.store_denial(self.id, error, self._context)
 
     def on_accepted(self, pid: int, time_accepted: float) -> Any:
         """The task runs: from here on its message stays with this worker."""

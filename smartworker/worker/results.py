@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from celery import states
@@ -29,7 +30,9 @@ from smartworker.store.client import (
     verified,
 )
 from smartworker.store.meter import because
+from smartworker.store.queues import Result
 from smartworker.store.refusals import DENIED, OTHER, classify
+from smartworker.worker.luggage import luggage
 from smartworker.worker.progress import STATE, finish
 from smartworker.worker.queued import QueuedRecorder
 from smartworker.worker.waiting import Waiter
@@ -38,6 +41,9 @@ log = get_logger(__name__)
 
 #: Bytes of the largest result: Upstash takes requests of 10 MB, from its documentation.
 LARGEST = 10_000_000
+
+#: Parameters of a connection that tell one server, database and user from another.
+WHERE = ("host", "port", "path", "db", "username", "password")
 
 
 class ResultRefused(SmartworkerError):
@@ -108,6 +114,20 @@ class Backend(RedisBackend):
             self._set(self.get_key_for_task(task_id), encoded, self._kept(request))
             self._tell_stock_senders(task_id, encoded, request)
 
+    def shares(self, pool: Any) -> bool:
+        """Whether the connections of a pool lead to where our own do."""
+        theirs, ours = pool.connection_kwargs, self.connparams
+        return all(theirs.get(name) == ours.get(name) for name in WHERE)
+
+    def mark_as_done(
+        self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any
+    ) -> None:
+        """The task has ended well: its result may go home, if no chord waits."""
+        mine = luggage.get()
+        if mine is not None and not (request and request.chord):
+            mine.is_open = True
+        super().mark_as_done(task_id, result, request, *args, **kwargs)
+
     def _store_result(
         self,
         task_id: str,
@@ -137,6 +157,13 @@ class Backend(RedisBackend):
                     request,
                 )
             kept = self._kept(request)
+            mine = luggage.get()
+            if mine is not None:
+                again = partial(
+                    self._store_result, task_id, result, state, None, request
+                )
+                if mine.pack(task_id, self._to_store(key, encoded, kept), again):
+                    return result
             if state == states.RETRY:
                 encoded = self._store_retry(key, encoded, kept)
             else:
@@ -223,19 +250,25 @@ class Backend(RedisBackend):
         except (*LOST, RedisError) as error:
             if request is None:
                 raise
-            log.error("result_lost", task_id=task_id, error=str(error)[:200])
             if isinstance(error, ResponseError) and classify(error) in (OTHER, DENIED):
-                # It will never be stored, and running the task again helps nobody.
-                with contextlib.suppress(*LOST, RedisError):
-                    why = f"the server refuses the result ({str(error)[:200]})"
-                    failure = self._failure(task_id, why, request)
-                    key = self.get_key_for_task(task_id)
-                    self._set(key, failure, self._kept(request))
+                self.store_denial(task_id, error, request)
                 return
+            _lost(task_id, error)
             ends = state in states.READY_STATES or state == states.RETRY
             if ends and self.app.current_worker_task is not None:
                 reason = f"the result is not stored: {error}"
                 raise Reject(reason, requeue=True) from error
+
+    def store_denial(self, task_id: str, error: RedisError, request: Any) -> None:
+        """A failure in place of a result that the server never takes. 1 command.
+
+        Running the task again would help nobody.
+        """
+        _lost(task_id, error)
+        with contextlib.suppress(*LOST, RedisError), because("result"):
+            why = f"the server refuses the result ({str(error)[:200]})"
+            failure = self._failure(task_id, why, request)
+            self._set(self.get_key_for_task(task_id), failure, self._kept(request))
 
     def _set(self, key: str, value: Any, expires: int | None = None) -> None:
         self._exchange(key, value, expires, asked=False)
@@ -244,11 +277,19 @@ class Backend(RedisBackend):
         self, key: Any, value: Any, expires: int | None, *, asked: bool = True
     ) -> Any:
         """Store a value; the one before, if it is asked for."""
-        seconds = self.expires if expires is None else expires
+        seconds = self._to_store(key, value, expires).seconds
         try:
-            return self.client.set(key, value, ex=seconds or None, get=asked)
+            return self.client.set(key, value, ex=seconds, get=asked)
         except ResponseError as error:
             if classify(error) in (OTHER, DENIED):
                 raise
             # It passes by itself: Celery tries again what is a lost connection.
             raise ConnectionError(str(error)) from error
+
+    def _to_store(self, key: Any, value: Any, expires: int | None) -> Result:
+        seconds = self.expires if expires is None else expires
+        return Result(key, value, seconds or None)
+
+
+def _lost(task_id: str, error: Exception) -> None:
+    log.error("result_lost", task_id=task_id, error=str(error)[:200])

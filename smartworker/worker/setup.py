@@ -12,8 +12,10 @@ from smartworker.worker import (
     audience,
     counts,
     crons,
+    groups,
     history,
     journal,
+    luggage,
     panel,
     pings,
     presence,
@@ -24,7 +26,6 @@ from smartworker.worker.configuration import SCHEMES, complete
 from smartworker.worker.declared import jobs_of
 from smartworker.worker.hourly import Hourly
 from smartworker.worker.overlap import Overlap
-from smartworker.worker.port import Port
 from smartworker.worker.presence import Presence
 from smartworker.worker.safekeeper import Safekeeper
 from smartworker.worker.tally import Tally
@@ -36,6 +37,8 @@ __all__ = ["jobs_of", "setup"]
 TRANSPORT = "smartworker.broker.transport:Transport"
 BACKEND = "smartworker.worker.results:Backend"
 WORKER = "smartworker.worker.program:Worker"
+#: By name: a web server is no small thing, and most workers have none.
+PORT = "smartworker.worker.port:Port"
 
 
 def setup(
@@ -67,7 +70,9 @@ def setup(
         complete(app)
     app.Worker = app.subclass_with_self(WORKER)
     app.steps["consumer"].update((Pacemaker, Safekeeper, Overlap, Watchman, VitalSigns))
-    app.steps["worker"].update((Presence, Tally, Hourly, Port))
+    app.steps["worker"].update((Presence, Tally, Hourly))
+    if settings.metrics_port is not None:
+        app.steps["worker"].add(PORT)
     app.user_options["worker"].update(OPTIONS)
     tracing.connect()
     journal.connect()
@@ -78,4 +83,6 @@ def setup(
     presence.connect()
     pings.connect()
     counts.connect()
+    groups.connect()
+    luggage.connect()
     return app

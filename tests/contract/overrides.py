@@ -59,6 +59,11 @@ OVERRIDES: dict[str, str | None] = {
     ),
     "kombu.transport.virtual.base:Transport.close_connection": "(self, connection)",
     "kombu.transport.redis:PublishBatch.__init__": "(self, channel, max_size)",
+    # smartworker/worker/groups.py, replaced
+    "celery.canvas:group._apply_tasks": (
+        "(self, tasks, producer=None, app=None, p=None, add_to_parent=None, "
+        "chord=None, args=None, kwargs=None, group_index=None, **options)"
+    ),
     # smartworker/worker/results.py and waiting.py, overridden
     "celery.backends.redis:ResultConsumer.consume_from": "(self, task_id)",
     "celery.backends.redis:ResultConsumer._drain_one": "(self, pubsub, timeout)",
@@ -77,6 +82,9 @@ OVERRIDES: dict[str, str | None] = {
     "celery.backends.base:BaseKeyValueStoreBackend._store_result": (
         "(self, task_id, result, state, traceback=None, request=None, **kwargs)"
     ),
+    "celery.backends.base:Backend.mark_as_done": (
+        "(self, task_id, result, request=None, store_result=True, state='SUCCESS')"
+    ),
     # smartworker/worker/results.py and waiting.py, called
     "celery.backends.redis:ResultConsumer._locked": "(self)",
     "celery.backends.redis:ResultConsumer.reconnect_on_error": "(self)",
@@ -90,7 +98,10 @@ OVERRIDES: dict[str, str | None] = {
     "celery.apps.worker:Worker.on_before_init": "(self, quiet=False, **kwargs)",
     "celery.worker.worker:WorkController.prepare_args": "(self, **kwargs)",
     "celery.worker.worker:WorkController._process_task": "(self, req)",
+    # smartworker/worker/luggage.py, made anew
+    "celery.app.trace:trace_ok_t.__new__": "(_cls, retval, info, runtime, retstr)",
     # smartworker/worker/request.py
+    "celery.worker.request:Request._context": None,
     "celery.worker.request:Request.on_accepted": "(self, pid, time_accepted)",
     "celery.worker.request:Request.on_failure": (
         "(self, exc_info, send_failed_event=True, return_ok=False)"
@@ -164,6 +175,8 @@ TOUCHED: dict[str, set[str]] = {
         "subscribed_to",
     },
     "celery.backends.redis:RedisBackend": {"_transport_options", "retry_policy"},
+    # smartworker/worker/luggage.py
+    "celery.app.task:Task": {"__trace__"},
     # smartworker/worker/asking.py
     "celery.app.control:Inspect": {"_request"},
     # smartworker/worker/configuration.py

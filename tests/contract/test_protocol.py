@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from types import SimpleNamespace
@@ -40,7 +41,7 @@ from smartworker.store.dead import DeadLetters
 from smartworker.store.leases import Leases
 from smartworker.store.meter import ledger
 from smartworker.store.once import publish_once
-from smartworker.store.queues import Delivery
+from smartworker.store.queues import Delivery, Result
 from smartworker.testing import ManualClock, ManualHub, ManualKeeper, commandstats
 
 CAP = 3
@@ -77,6 +78,17 @@ def attempts_of(raw: bytes) -> int:
         return counted(read(raw), ATTEMPTS)
     except Unreadable:
         return 0
+
+
+def result_of(number: int) -> str | None:
+    """The key of its result; every other message leaves none."""
+    return f"result-{number}" if number % 2 else None
+
+
+def ended(delivery: Delivery) -> Delivery:
+    """A message whose task has run."""
+    key = result_of(number_of(delivery.raw))
+    return replace(delivery, result=Result(key, b"42", None) if key else None)
 
 
 class Line:
@@ -229,7 +241,7 @@ class Worker:
             return
         delivery = self.held.pop(which % len(self.held))
         if fate == "done":
-            self.courier.finish(delivery)
+            self.courier.finish(ended(delivery))
         elif fate == "refused":
             self.courier.refuse(delivery)
         elif fate == "unknown here":
@@ -557,6 +569,7 @@ class Protocol(RuleBasedStateMachine):
     def observe(self) -> None:
         """Everything on the server, uncounted."""
         names = sorted(self.observer.keys(keys.INFLIGHT + "*"))
+        self.results = {key.decode() for key in self.observer.keys("result-*")}
         pipe = self.observer.pipeline(transaction=False)
         for key in [*QUEUES, *names]:
             pipe.lrange(key, 0, -1)
@@ -581,10 +594,15 @@ class Protocol(RuleBasedStateMachine):
         return [raw for raws in lists for raw in raws]
 
     def check_places(self) -> None:
-        """Every message that is neither done nor dropped is in exactly one place."""
+        """Every message that is neither done nor dropped is in exactly one place.
+
+        And nothing is done before its result is stored.
+        """
         for line in self.lines:
             for raw in line.removed:
                 self.alive.remove(number_of(raw))
+                key = result_of(number_of(raw))
+                assert key is None or key in self.results, "its result is lost"
             line.removed.clear()
         raws = [*self.living(), *(fields[b"raw"] for fields in self.dead.values())]
         assert Counter(map(number_of, raws)) == dict.fromkeys(self.alive, 1)

@@ -443,10 +443,10 @@ class Kills:
     def _run(self) -> None:
         while not self._stopping.wait(self._rng.uniform(0.01, 0.06)):
             ids = [int(client["id"]) for client in self._client.client_list()]
-            chosen = self._rng.choice(
-                [one for one in ids if one not in self._ours] or [0]
-            )
-            self.count += self._client.client_kill_filter(_id=chosen)
+            others = [one for one in ids if one not in self._ours]
+            if others:
+                chosen = self._rng.choice(others)
+                self.count += self._client.client_kill_filter(_id=chosen)
 
 
 def subtasks(parents: range, children: int) -> list[str]:

@@ -172,3 +172,20 @@ def test_looking_everywhere_forgets_the_rest() -> None:
     bells.pushed(OTHER, 7)
     bells.look_everywhere([KEY])
     assert bells.wishes([KEY, OTHER], 100) == [KEY]
+
+
+def test_where_others_were_faster_less_is_asked() -> None:
+    """One message, then twice as many with each success, up to the usual most."""
+    bells = Bells()
+    bells.pushed(KEY, 100)
+    assert len(bells.wishes([KEY], 8)) == 8
+    bells.answered(KEY, 8, 3)
+    asked = []
+    for _ in range(4):
+        bells.pushed(KEY, 100)
+        asked.append(len(bells.wishes([KEY], 8)))
+        bells.answered(KEY, asked[-1], asked[-1])
+    assert asked == [3, 6, 8, 8]
+    bells.answered(KEY, 8, 0)
+    bells.pushed(KEY, 100)
+    assert len(bells.wishes([KEY], 8)) == 1

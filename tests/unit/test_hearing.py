@@ -8,7 +8,7 @@ import pytest
 
 from smartworker.broker.bells import Bells
 from smartworker.broker.doorbell import Ring
-from smartworker.broker.hearing import LEAST_SPREAD, MOST_SPREAD, Hearing
+from smartworker.broker.hearing import HEAD_START, LEAST_SPREAD, MOST_SPREAD, Hearing
 from smartworker.store.client import ResponseError
 
 KEY = "celery"
@@ -182,14 +182,16 @@ def test_alone_there_is_no_pause() -> None:
 
 
 def test_losing_doubles_the_pause_up_to_its_most() -> None:
-    """4, 8, 16, 32, 64 ms and no more; each pause is drawn below that."""
+    """16, 32, 64 ms and no more; each is drawn below that, after a head start."""
     made, rng, most = hearing()[0], random.Random(1), []
     for _ in range(7):
         made.came_too_late()
         most.append(max(made.pause(rng) for _ in range(2000)))
-    for found, spread in zip(most, (4, 8, 16, 32, 64, 64, 64), strict=True):
-        assert spread * 0.99 / 1000 < found <= spread / 1000
-    assert LEAST_SPREAD == 0.004
+    for found, spread in zip(most, (16, 32, 64, 64, 64, 64, 64), strict=True):
+        drawn = (found - HEAD_START) * 1000
+        assert spread * 0.99 < drawn <= spread
+    assert HEAD_START == 0.008
+    assert LEAST_SPREAD == 0.016
     assert MOST_SPREAD == 0.064
 
 
@@ -198,16 +200,29 @@ def test_a_foreign_pop_makes_a_small_pause() -> None:
     made, bells, rng = hearing()[0], Bells(), random.Random(1)
     for _ in range(5):
         hear(made, bells, b"lpush", b"rpop", b"del")
-    assert 0 < max(made.pause(rng) for _ in range(100)) <= LEAST_SPREAD
+    assert 0 < max(made.pause(rng) for _ in range(100)) <= HEAD_START + LEAST_SPREAD
 
 
-def test_success_brings_the_pause_back_to_nothing() -> None:
-    """From the most to none in under 30 successes: nobody else is there any more."""
-    made, rng = hearing()[0], random.Random(1)
+def test_whoever_took_the_last_one_answers_at_once() -> None:
+    """The others have a pause then, until it is their turn."""
+    made, bells, rng = hearing()[0], Bells(), random.Random(1)
+    made.came_too_late()
+    assert made.pause(rng) >= HEAD_START
+    made.came_in_time()
+    assert made.pause(rng) == 0.0
+    hear(made, bells, b"lpush", b"rpop", b"del")
+    assert made.pause(rng) >= HEAD_START
+
+
+def test_success_makes_the_pause_shorter() -> None:
+    """From the most to the least in 20 to 30 successes: nobody else may be there."""
+    made, bells, rng = hearing()[0], Bells(), random.Random(1)
     for _ in range(7):
         made.came_too_late()
-    wins = 0
-    while made.pause(rng):
-        made.came_in_time()
-        wins += 1
-    assert 20 < wins < 30
+    for wins in (0, 30):
+        for _ in range(wins):
+            made.came_in_time()
+        hear(made, bells, b"lpush", b"rpop", b"del")
+        longest = max(made.pause(rng) for _ in range(2000)) - HEAD_START
+        most = LEAST_SPREAD if wins else MOST_SPREAD
+        assert most * 0.99 < longest <= most
