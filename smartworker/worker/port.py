@@ -128,10 +128,6 @@ class Port(bootsteps.StartStopStep):
         self._address = worker.app.smartworker.metrics_port
         self._server: Server | None = None
 
-    def include_if(self, worker: Any) -> bool:
-        """Only where the operator wants it."""
-        return worker.app.smartworker.metrics_port is not None
-
     def start(self, worker: Any) -> None:
         """Open it; a worker whose port is in use does without."""
         host, port = self._address

@@ -1,5 +1,6 @@
 """Celery's worker program: quiet by default, and checked before it starts."""
 
+import gc
 import sys
 from typing import Any
 
@@ -63,6 +64,9 @@ class Worker(CeleryWorker):
 
     def start(self) -> None:
         """Run until told to stop; the exit status tells whether tasks were dropped."""
+        # A collection writes to every object it looks at, and each process of the pool
+        # would soon have its own copy of what it shares with this one.
+        gc.freeze()
         super().start()
         if self.consumer is not None and self.consumer.safekeeper.is_cold:
             self.exitcode: int = self.exitcode or COLD_STATUS

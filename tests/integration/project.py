@@ -3,6 +3,7 @@
 Not shared with other apps: the tests import this anew, each time as another app.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -27,6 +28,12 @@ app.conf.task_queues = [
 def add(x, y):
     """The sum."""
     return x + y
+
+
+@app.task(shared=False)
+def frozen():
+    """How many objects no collection of garbage looks at."""
+    return gc.get_freeze_count()
 
 
 @app.task(shared=False, ignore_result=True)

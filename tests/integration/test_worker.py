@@ -283,3 +283,9 @@ def run_python(code, url):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_a_pool_shares_what_was_there_before_it(start_worker, project):
+    """No collection of garbage in a child writes to the objects of its parent."""
+    start_worker("-c", "1")
+    assert project.frozen.delay().get(timeout=10) > 10_000
