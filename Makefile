@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.smartworker-ready
 
-.PHONY: run test test-faults lint setup pictures
+.PHONY: run test test-faults lint setup pictures bench bench-quick
 
 run: $(READY)
 	@exec $(BIN)/smartworker dev
@@ -18,6 +18,14 @@ test-faults: $(READY)
 # The pictures of the README, from the real pages; needs chromium.
 pictures: $(READY)
 	PYTHONPATH=. $(BIN)/python docs/pictures.py
+
+# What it costs and how fast it is, beside its peers: hours, on a machine left alone.
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+# The same, roughly, in under five minutes once the peers are installed.
+bench-quick: $(READY)
+	$(BIN)/python -m benchmarks --quick
 
 lint: $(READY)
 	$(BIN)/ruff check

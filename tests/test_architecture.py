@@ -12,8 +12,17 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from benchmarks.__main__ import MEASURES
+
 ROOT = Path(__file__).parent.parent / "smartworker"
 MODULES = sorted(ROOT.rglob("*.py"))
+# The apps of the peers run in environments of their own, on their own terms.
+BENCHMARKS = ROOT.parent / "benchmarks"
+BENCHES = sorted(
+    path
+    for path in BENCHMARKS.rglob("*.py")
+    if not {"peers", ".venvs"}.intersection(path.relative_to(BENCHMARKS).parts[:-1])
+)
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 50
 
@@ -157,7 +166,15 @@ def modules_except(*homes: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("path", chosen, ids=where)
 
 
+def shown(path: Path) -> str:
+    """A module as it is shown in failures, whichever package it is in."""
+    return path.relative_to(
+        ROOT if path.is_relative_to(ROOT) else ROOT.parent
+    ).as_posix()
+
+
 every_module = modules_except()
+every_module_and_bench = pytest.mark.parametrize("path", MODULES + BENCHES, ids=shown)
 
 
 @pytest.fixture
@@ -196,6 +213,13 @@ def test_environment_is_read_at_the_border(path: Path, tree: ast.Module) -> None
 
 
 @every_module
+def test_product_does_without_its_benchmarks(path: Path, tree: ast.Module) -> None:
+    """They measure it; it knows nothing of them."""
+    found = [name for name in imports(tree) if name.partition(".")[0] == "benchmarks"]
+    assert found == []
+
+
+@every_module_and_bench
 def test_sizes(path: Path, tree: ast.Module) -> None:
     """Modules and functions stay short."""
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
@@ -203,10 +227,10 @@ def test_sizes(path: Path, tree: ast.Module) -> None:
         assert length(function) <= LONGEST_FUNCTION, function.name
 
 
-@every_module
+@every_module_and_bench
 def test_public_names_have_docstrings(path: Path, tree: ast.Module) -> None:
     """Each module and each public name says what it is."""
-    assert ast.get_docstring(tree), where(path)
+    assert ast.get_docstring(tree)
     missing = [node.name for node in public(tree) if not ast.get_docstring(node)]
     assert missing == []
 
@@ -297,6 +321,22 @@ def test_import_runs_nothing() -> None:
         "print(*sorted(foreign.intersection(sys.modules)))\n"
     )
     assert printed_by(code) == []
+
+
+def test_every_measure_has_its_module() -> None:
+    """What `python -m benchmarks` names is there, and all that is there is named."""
+    there = {path.stem for path in (BENCHMARKS / "measures").glob("[!_]*.py")}
+    assert there == set(MEASURES)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_measures_state_their_method(name: str) -> None:
+    """Each has `measure(plan)`, and its docstring says how it measures."""
+    path = BENCHMARKS / "measures" / f"{name}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert "Method" in (ast.get_docstring(tree) or "")
+    (found,) = [each for each in functions(tree) if each.name == "measure"]
+    assert [each.arg for each in found.args.args] == ["plan"]
 
 
 def test_every_test_has_a_sentence() -> None:

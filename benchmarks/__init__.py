@@ -1,0 +1,1 @@
+"""What smartworker costs and how fast it is beside its peers, on real servers."""

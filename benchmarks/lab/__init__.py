@@ -1,0 +1,1 @@
+"""What every measure works with: servers, links, processes, counts, files."""
