@@ -118,3 +118,11 @@ def test_pause_and_refusals_below_a_prefix(client: httpx.Client) -> None:
     assert client.post("/worker/api/jobs/clean-up/pause", headers=BEARER).is_success
     skipped = client.post("/worker/api/cron/clean-up", headers=BEARER)
     assert skipped.json()["reason"] == "paused"
+
+
+def test_no_thread_finds_a_configuration_that_is_not_complete(redis_url: str) -> None:
+    """Celery completes it where it is first read; that is not left to requests."""
+    app = Celery("mounted", set_as_current=False)
+    create_app(app, Settings(redis_url=redis_url, cron_tokens=(TOKEN,)), swim_jobs())
+    assert app.configured
+    assert app.conf.broker_url == redis_url
