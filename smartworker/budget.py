@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 
 from smartworker.policy import Decision, Policy, lease_for
+from smartworker.row_cost import EDGE_COMMANDS, between_edges
 from smartworker.windows import to_utc
 
 # One command each: publish, take, done, and the stored result.
@@ -81,6 +82,11 @@ class Forecast:
     jobs: tuple[JobShare, ...] = ()
     #: A doorbell that the producers ring: one command for each message.
     rings: bool = False
+    #: Other commands that the workers send.
+    work: int = 0
+    #: What the workers' rows cost; `ready` of it is of those that get ready at `start`.
+    row: int = 0
+    ready: int = 0
 
     @property
     def polls(self) -> int:
@@ -112,8 +118,15 @@ class Forecast:
     @property
     def commands(self) -> int:
         """Everything that is billed."""
-        work = self.task_commands + self.lease_commands
-        return self.polls + work + self.job_commands + START_COMMANDS * self.starts
+        tasks = self.task_commands + self.lease_commands
+        work = tasks + self.job_commands + self.work
+        return self.polls + self.row + work + START_COMMANDS * self.starts
+
+    @property
+    def work_commands(self) -> int:
+        """What the workers send for tasks and jobs; tasks are published by others."""
+        tasks = (len(TASK_COMMANDS) - 1) * self.tasks + self.lease_commands
+        return tasks + self.job_commands + self.work
 
     @property
     def hours(self) -> tuple[int, ...]:
@@ -122,9 +135,9 @@ class Forecast:
 
     @property
     def month_commands(self) -> int:
-        """The commands of 30 days at this rate."""
-        length = self.end - self.start
-        return round(self.commands * (MONTH / length)) if length else 0
+        """The commands of 30 days at this rate; workers get ready once."""
+        length, often = self.end - self.start, self.commands - self.ready
+        return round(often * (MONTH / length)) + self.ready if length else 0
 
     @property
     def budget_share(self) -> float:
@@ -148,17 +161,24 @@ def simulate(
     budget: int = FREE_COMMANDS,
     jobs: tuple[JobShare, ...] = (),
     rings: bool = False,
+    work: int = 0,
+    running: bool = False,
 ) -> Forecast:
     """The cost of the time from `start`, which polls at once, up to `end`.
 
     `tasks` and `starts` of workers are totals; each worker polls by itself. `rings`:
-    producers ring with one more command each.
+    producers ring with one more command each. `work`: what workers send besides.
+
+    The workers get ready at `start` and write their rows; `running`: they have done so
+    just before. The first gap after a start or an edge of a window is drawn from 0.5 to
+    1.5 intervals: one poll more than planned after each is possible.
     """
     start, end = to_utc(start), to_utc(end)
+    stretches = [*_stretches(policy, start, end)]
     polls: Counter[tuple[str | None, timedelta]] = Counter()
     times: dict[tuple[str | None, timedelta], timedelta] = {}
     cells: Counter[int] = Counter()
-    for begin, finish, decision in _stretches(policy, start, end):
+    for begin, finish, decision in stretches:
         key = (decision.window, decision.poll)
         polls[key] += workers * polls_between(begin, finish, decision)
         times[key] = times.get(key, timedelta(0)) + (finish - begin)
@@ -166,7 +186,7 @@ def simulate(
             local = policy.windows.local(instant)
             cells[2 * local.hour + local.minute // 30] += workers * count
     shares = (Share(*key, open=times[key], polls=polls[key]) for key in times)
-    return Forecast(
+    plan = Forecast(
         start=start,
         end=end,
         workers=workers,
@@ -177,7 +197,23 @@ def simulate(
         cells=tuple(cells[cell] for cell in range(CELLS)),
         jobs=jobs,
         rings=rings,
+        work=work,
     )
+    if not stretches:
+        return plan
+    ready = 0 if running else workers * len(EDGE_COMMANDS)
+    return replace(plan, row=ready + workers * _row(plan, stretches), ready=ready)
+
+
+def _row(plan: Forecast, stretches: list[tuple[datetime, datetime, Decision]]) -> int:
+    """What the row of one worker costs after its start, if work comes evenly."""
+    rate = plan.work_commands / plan.workers / (plan.end - plan.start).total_seconds()
+    row = len(EDGE_COMMANDS) * (len(stretches) - 1)
+    for begin, finish, decision in stretches:
+        work = rate * (finish - begin).total_seconds()
+        polls = polls_between(begin, finish, decision)
+        row += between_edges(finish - begin, polls + work)
+    return row
 
 
 def run_commands(

@@ -22,6 +22,8 @@ from smartworker.windows import to_utc
 SHORTEST_MEASURE = timedelta(days=1)
 #: The cause of the polls, which the plan foretells.
 POLL = "poll"
+#: The cause of writing and reading the rows, which the plan foretells, too.
+ROW = "row"
 _STEP = timedelta(microseconds=1)
 
 
@@ -47,10 +49,12 @@ class Outlook:
     #: Messages that were done here and that none of our processes published: about one
     #: command each. An estimate, which leaves out what other producers send besides.
     foreign: int
-    #: To come: idle polls, the jobs by name, and other work at the measured rate.
+    #: To come: idle polls, the jobs by name, other work at the measured rate, and the
+    #: rows of the processes.
     polls: int
     jobs: dict[str, int]
     other: int
+    row: int = 0
 
     @property
     def spent(self) -> int:
@@ -60,7 +64,7 @@ class Outlook:
     @property
     def to_come(self) -> int:
         """What the rest of the month costs."""
-        return self.polls + sum(self.jobs.values()) + self.other
+        return self.polls + self.row + sum(self.jobs.values()) + self.other
 
     @property
     def total(self) -> int:
@@ -92,7 +96,12 @@ class Outlook:
             "spent_share": round(self.spent / self.budget, 6),
             "by_cause": self.by_cause,
             "foreign_estimate": self.foreign,
-            "to_come": {"polls": self.polls, "jobs": self.jobs, "other": self.other},
+            "to_come": {
+                "polls": self.polls,
+                "row": self.row,
+                "jobs": self.jobs,
+                "other": self.other,
+            },
             "forecast": self.total,
             "forecast_share": round(self.total / self.budget, 6),
             "monthly_budget": self.budget,
@@ -112,8 +121,8 @@ def forecast(
 ) -> Outlook:
     """The UTC month that `now` lies in, with what the rows say of it.
 
-    The polls to come are those of the plan, as are the runs of jobs; everything else
-    goes on as it went since the first row of the month.
+    The polls to come are those of the plan, as are the runs of jobs and the rows;
+    everything else goes on as it went since the first row of the month.
     """
     rows, now = [*rows], to_utc(now)
     month, jobs = month_of(now), [*jobs]
@@ -129,7 +138,8 @@ def forecast(
         for job in jobs
         if job.between
     }
-    other = max(sum(by_cause.values()) - by_cause.get(POLL, 0) - done, 0)
+    plain = by_cause.get(POLL, 0) + by_cause.get(ROW, 0)
+    other = max(sum(by_cause.values()) - plain - done, 0)
     # Jobs that run when they are called go on as they were called.
     called = sum(
         prices[name] * sum(outcomes.values())
@@ -138,16 +148,19 @@ def forecast(
     )
     messages = messages_of(rows, month)
     foreign = max(messages.get("done", 0) - messages.get("published", 0), 0)
-    measured = max(now - _since(rows, month), SHORTEST_MEASURE)
+    left = (end - now) / max(now - _since(rows, month), SHORTEST_MEASURE)
+    work = sum(planned.values()) + round((other + called) * left)
+    plan = simulate(policy, now, end, workers=workers, work=work, running=True)
     return Outlook(
         month=month,
         now=now,
         budget=budget,
         by_cause=by_cause,
         foreign=foreign,
-        polls=simulate(policy, now, end, workers=workers).polls,
+        polls=plan.polls,
         jobs=planned,
-        other=round((other + called + foreign) * ((end - now) / measured)),
+        other=round((other + called + foreign) * left),
+        row=plan.row,
     )
 
 

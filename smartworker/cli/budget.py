@@ -21,6 +21,8 @@ from smartworker.worker.declared import jobs_of
 from smartworker.worker.overview import Row, declared
 
 OVER = 1
+#: The item of what keeping the sum of the month costs.
+ROW = "rows of the processes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,9 +192,15 @@ def _items(
     policy = Policy(settings.windows, settings.quiet_poll)
     first = policy.windows.midnight(policy.windows.local(now).date())
     plan = simulate(
-        policy, first, first + MONTH, workers=workers, tasks=tasks * MONTH.days
+        policy,
+        first,
+        first + MONTH,
+        workers=workers,
+        tasks=tasks * MONTH.days,
+        work=sum(row.month_commands or 0 for row in rows),
     )
     yield Item(name="idle polls", runs=plan.polls, each=1, commands=plan.polls)
+    yield Item(name=ROW, commands=plan.row)
     for row in rows:
         schedule, month = row.job.schedule, row.month_commands
         yield Item(

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from smartworker.cli.budget import ROW
 from smartworker.cli.month import JobCost, Month
 from smartworker.cli.shown import plain
 from smartworker.forecast import Outlook
@@ -74,7 +75,8 @@ def _besides(month: Month) -> Iterable[str]:
 def _to_come(outlook: Outlook) -> Table:
     end = month_end(outlook.month)
     table = _table(f"Until {end:%d %B}", "Commands", "Budget")
-    lines = [("idle polls", outlook.polls), *outlook.jobs.items()]
+    lines = [("idle polls", outlook.polls), (ROW, outlook.row)]
+    lines += outlook.jobs.items()
     lines.append(("other work, at the rate so far", outlook.other))
     for name, commands in lines:
         _row(table, name, commands, _percent(outlook, commands))

@@ -114,6 +114,11 @@ Examples:
     type=click.Choice(("keyspace", "publish")),
     help="Instead of SMARTWORKER_DOORBELL: who rings.",
 )
+@click.option(
+    "--running",
+    is_flag=True,
+    help="The workers are ready before; without it they get ready when it begins.",
+)
 @what_if
 def simulate(
     first: date | None,
@@ -123,6 +128,7 @@ def simulate(
     tasks: int,
     jobs: tuple[WhatIfJob, ...],
     doorbell: str | None,
+    running: bool,
     spans: str | None,
     quiet_poll: str | None,
     timezone: str | None,
@@ -138,12 +144,13 @@ def simulate(
     settings, policy = load(spans, quiet_poll, timezone)
     first = month or first or policy.windows.local(system_clock.now()).date()
     length = _days_of_month(first) if month else (days or 1)
-    what = WhatIf(workers, tasks * length, jobs, doorbell)
+    what = WhatIf(workers, tasks * length, jobs, doorbell, running)
     forecast = _forecast(settings, policy, first, length, what)
     present = None
     if workers > 1 or jobs or doorbell or spans or quiet_poll:
         plan = load(None, None, timezone)
-        present = _forecast(*plan, first, length, WhatIf(tasks=tasks * length))
+        alone = WhatIf(tasks=tasks * length, running=running)
+        present = _forecast(*plan, first, length, alone)
     if as_json:
         click.echo(json.dumps(describe_forecast(policy, forecast, present)))
     else:
@@ -160,6 +167,7 @@ class WhatIf:
     tasks: int = 0
     jobs: tuple[WhatIfJob, ...] = ()
     doorbell: str | None = None
+    running: bool = False
 
 
 def _forecast(
@@ -176,6 +184,7 @@ def _forecast(
         tasks=what.tasks,
         budget=settings.monthly_budget,
         rings=rings,
+        running=what.running,
         jobs=tuple(
             share_of(job, settings, start, end, workers=what.workers, rings=rings)
             for job in what.jobs
@@ -196,6 +205,7 @@ def describe_forecast(
     return {
         "polls": forecast.polls,
         "commands": forecast.commands,
+        "row": forecast.row,
         "from": local(forecast.start).isoformat(),
         "until": local(forecast.end).isoformat(),
         "timezone": str(policy.windows.zone),

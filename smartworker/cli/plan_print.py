@@ -11,6 +11,7 @@ from rich.table import Table
 from smartworker.budget import MONTH, START_COMMANDS, TASK_COMMANDS, Forecast
 from smartworker.durations import format_duration
 from smartworker.policy import Decision, Policy
+from smartworker.row_cost import MOST_FRESH
 
 CHANGES = 6  # how many the person is shown
 DAY = "%a %d %b %Y"
@@ -92,6 +93,8 @@ def _cost(forecast: Forecast) -> Table:
             format_duration(share.open),
             f"{share.polls:,}",
         )
+    whose = "its row" if forecast.workers == 1 else "their rows"
+    table.add_row(whose, f"each {MOST_FRESH} commands", "", f"{forecast.row:,}")
     for job in forecast.jobs:
         table.add_row(
             f"{job.name}, {job.runs:,} runs",

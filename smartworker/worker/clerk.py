@@ -15,7 +15,8 @@ from smartworker import rows
 from smartworker.backoff import pauses
 from smartworker.clock import Clock, system_clock
 from smartworker.logs import get_logger
-from smartworker.rows import FOLDED, SILENT_FOR, Row
+from smartworker.row_cost import MOST_FRESH, READ_AGE, WRITE_AGE
+from smartworker.rows import FOLDED, Row
 from smartworker.store import processes
 from smartworker.store.account import Account, Runs, Sums
 from smartworker.store.client import LOST
@@ -24,9 +25,6 @@ from smartworker.worker.link import LazyLink, Link, open_link
 
 log = get_logger(__name__)
 
-#: Billed commands that may be unrecorded. Below 100 by what is sent while they are
-#: written, so that a process that is killed takes fewer than 100 with it.
-MOST_FRESH = 90
 #: For so many seconds after a question somebody looks at the rows.
 LOOK_LEASE = 60.0
 #: Its name in a list of threads.
@@ -36,10 +34,6 @@ LOOK_PAUSE = 5.0
 LOOK_TICK = 1.0
 #: A connection that is not used for so many seconds is closed.
 LINGER = 10.0
-#: Rows that were read so long ago are read again with the next write.
-READ_AGE = timedelta(hours=12)
-#: After so long without a write others may soon take this process for dead.
-WRITE_AGE = SILENT_FOR / 2
 #: Seconds that the last row may take when the process ends.
 LAST_WITHIN = 1.0
 #: Seconds between two tries while the server is away.

@@ -139,14 +139,11 @@ def growth() -> dict[str, Any]:
 
 
 def day() -> dict[str, Any]:
-    """A day that agrees with its plan, and one of a peer that has none."""
+    """A day that agrees with its plan."""
     poll = {"plan": 403, "least": 401, "most": 405, "measured": 403}
     found = {"hours": 25.0, "tasks": 0, "plan": 403, "server": DAY, "unexplained": 0}
     found |= {"agrees": True, "causes": {"poll": poll}}
-    return {
-        "smartworker": {"autumn": found},
-        "celery-frugal-1800": {"autumn": {"speed": 600, "server": 12_345}},
-    }
+    return {"smartworker": {"autumn": found}}
 
 
 def tasks() -> dict[str, Any]:

@@ -12,15 +12,17 @@ from benchmarks.lab.dayrules import (
     Range,
     changes,
     compare,
+    lease_cost,
     lease_range,
     looks,
     row_range,
     standing,
 )
-from benchmarks.lab.journal import Journal
+from benchmarks.lab.journal import TROUBLE, Journal
 from benchmarks.lab.peers import PEERS
 from benchmarks.measures import day
 from smartworker.budget import simulate
+from smartworker.events import EVENTS
 from smartworker.policy import Policy
 from tests.programs import fake_time_library, lacking
 
@@ -64,8 +66,11 @@ def test_what_leases_cost():
     """Written and taken off, and the server's clock once an hour."""
     leases = [*standing(POLICY, at(0, 20, 40, 70))]
     assert len(leases) == 4
-    assert lease_range(leases) == Range(4 + 4 + 2 - 1, 4 + 4 + 2)
-    assert lease_range([]) == Range(0, 0)
+    assert lease_cost(leases) == Range(4 + 4 + 2 - 1, 4 + 4 + 2)
+    assert lease_range(POLICY, at(0, 20, 40, 70)) == lease_cost(leases)
+    assert lease_range(POLICY, []) == lease_cost([]) == Range(0, 0)
+    # A third is used up, and not the half: renewed if the task is still held.
+    assert lease_range(POLICY, at(0, 6)) == Range(2, 4)
     assert looks(POLICY, leases) == 4
 
 
@@ -142,6 +147,11 @@ def test_a_journal_is_read_as_it_is_written(tmp_path: Path):
     assert journal.trouble(begin) == {"broker_lost": 1}
     assert journal.trouble(end + timedelta(hours=1)) == {}
     journal.close()
+
+
+def test_trouble_is_what_workers_can_report():
+    """A name that no line has would never be found."""
+    assert EVENTS.keys() >= TROUBLE
 
 
 @pytest.mark.slow

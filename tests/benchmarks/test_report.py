@@ -59,6 +59,13 @@ def test_the_pages_hold_what_was_measured() -> None:
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date"
 
 
+def test_all_was_measured_on_one_machine() -> None:
+    """With one set of versions, and nothing of it was a rough look."""
+    found = Facts.of(RESULTS)
+    assert not found.quick
+    assert all(file["machine"] == found.machine for file in found.files.values())
+
+
 def test_what_people_wrote_agrees_with_what_was_measured() -> None:
     """The first sentences of the README quote figures; they must be those."""
     found = Facts.of(RESULTS)

@@ -36,6 +36,8 @@ PLAN = {
     "check-health": (43_200, 9),
 }
 IDLE = 402 * 30
+#: What recording it costs, at most one for 85 commands and no less than one for 89.
+ROWS = 6_032
 MID_NOVEMBER = datetime(2026, 11, 16, tzinfo=UTC)
 
 
@@ -76,21 +78,29 @@ def test_the_seven_jobs_of_the_marketplace() -> None:
     found = facts("-A", LESSONS)
     each = items(found)
     assert each.pop("idle polls")["commands"] == IDLE
+    assert each.pop("rows of the processes")["commands"] == ROWS
     assert {name: (row["runs"], row["each"]) for name, row in each.items()} == PLAN
-    total = IDLE + sum(runs * cost for runs, cost in PLAN.values())
-    assert found["commands"] == total == 525_300
+    work = IDLE + sum(runs * cost for runs, cost in PLAN.values())
+    assert work / 89 < ROWS < work / 85
+    assert found["commands"] == work + ROWS == 531_332
     assert found["monthly_budget"] == 500_000
     assert found["over"] is True
-    assert found["budget_share"] == pytest.approx(1.0506)
+    assert found["budget_share"] == pytest.approx(1.062664)
     shares = [row["budget_share"] for row in found["items"]]
-    assert sum(shares) == pytest.approx(1.0506, abs=1e-5)
+    assert sum(shares) == pytest.approx(1.062664, abs=1e-5)
 
 
 def test_the_history_in_a_database_is_a_command_less(tmp_path: Path) -> None:
-    """For each run, which here is the difference between over and within."""
+    """For each run, which here is the difference between over and within.
+
+    And less is recorded.
+    """
     url = f"sqlite:///{tmp_path / 'lessons.sqlite3'}"
     found = facts("-A", LESSONS, DATABASE_URL=url)
-    assert found["commands"] == 525_300 - sum(runs for runs, _ in PLAN.values())
+    runs = sum(runs for runs, _ in PLAN.values())
+    rows = items(found)["rows of the processes"]["commands"]
+    assert rows == pytest.approx(ROWS - runs / 89, rel=0.01)
+    assert found["commands"] == 531_332 - ROWS - runs + rows
     assert found["over"] is False
 
 
@@ -104,7 +114,7 @@ def test_a_person_sees_a_table() -> None:
     assert health.split("  ")[-1].strip() == "77.8 %"
     assert "388,800" in health
     assert lines[-3:] == [
-        "That is 25,300 more than",
+        "That is 31,332 more than",
         "the budget of 500,000 commands (SMARTWORKER_MONTHLY_BUDGET).",
         "The most goes to check-health: 77.8 % of the budget.",
     ]
@@ -115,7 +125,7 @@ def test_within_the_budget_is_exit_status_0() -> None:
     done = ask("-A", LESSONS, SMARTWORKER_MONTHLY_BUDGET="1000000")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == [
-        "That is 52.5 % of",
+        "That is 53.1 % of",
         "the budget of 1,000,000 commands (SMARTWORKER_MONTHLY_BUDGET).",
     ]
 
@@ -169,6 +179,7 @@ def test_a_run_costs_what_its_task_stores(tmp_path: Path) -> None:
     costs = {name: row["each"] for name, row in each.items()}
     assert costs == {
         "idle polls": 1,
+        "rows of the processes": None,
         "plain": 10,
         "tracked": 11,
         "silent": 9,
@@ -270,7 +281,9 @@ def test_the_forecast_is_plan_and_measure(month: Any) -> None:
     # 8,470 without the polls and the job's own 3,120 is nothing: less than nothing is
     # left for other work, beside what strangers published.
     assert come["other"] == 400
-    total = 8_470 + 400 + come["polls"] + sum(come["jobs"].values()) + 400
+    jobs = sum(come["jobs"].values())
+    assert come["row"] == pytest.approx((come["polls"] + jobs) / 86, rel=0.05)
+    total = 8_470 + 400 + come["polls"] + come["row"] + jobs + 400
     assert found["forecast"] == total
     assert found["over"] is False
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import redis
 
+from smartworker.row_cost import MOST_FRESH
 from smartworker.store import processes
 from smartworker.store.meter import ledger
 from smartworker.testing import commandstats
-from smartworker.worker.clerk import MOST_FRESH
 from tests.integration.site import SWIM, Site
 from tests.processes import wait_until
 

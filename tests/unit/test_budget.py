@@ -37,9 +37,13 @@ def days(policy: Policy, first: str, count: int = 1, **options: int) -> Forecast
     [("2026-11-21", 402), ("2026-03-08", 400), ("2026-11-01", 404)],
 )
 def test_the_default_day(day: str, polls: int) -> None:
-    """360 polls in the window, two an hour outside, by 24, 23 or 25 hours."""
+    """360 polls in the window, two an hour outside, by 24, 23 or 25 hours.
+
+    And the row: two commands at the start and at each edge, four in the window.
+    """
     forecast = days(plan(), day)
-    assert forecast.polls == forecast.commands == polls
+    assert (forecast.polls, forecast.row, forecast.ready) == (polls, 10, 2)
+    assert forecast.commands == polls + 10
 
 
 def test_the_hours_of_a_short_day() -> None:
@@ -71,7 +75,11 @@ def test_tasks_cost_four_and_starts_fifteen() -> None:
     assert forecast.task_commands == 400
     # 14.4 minutes apart: each takes a lease and drops it, and asks the clock hourly.
     assert forecast.lease_commands == 2 * 100 + 24
-    assert forecast.commands == 804 + 400 + 224 + 30
+    assert forecast.work_commands == 300 + 224
+    # Each worker: three times 2, and once for 89 other commands between the edges: 40
+    # polls and 218 others, of which the second time reads, too; 360 and 33; 2 and 11.
+    assert forecast.row == 2 * (6 + 2 + 1 + 4)
+    assert forecast.commands == 804 + 400 + 224 + 30 + 26
 
 
 def test_leases_cost_little_while_work_never_stops() -> None:
@@ -81,19 +89,36 @@ def test_leases_cost_little_while_work_never_stops() -> None:
 
 
 def test_no_task_takes_no_lease() -> None:
-    """An idle day costs its polls and nothing else."""
+    """An idle day costs its polls and the row, and nothing else."""
     assert days(plan(), "2026-11-21").lease_commands == 0
 
 
 def test_the_price_is_that_of_the_published_list() -> None:
     """A month of the default plan, against the free plan and pay as you go."""
     forecast = days(plan(), "2026-11-01", 30)
-    assert forecast.commands == 12_062
+    assert (forecast.polls, forecast.row) == (12_062, 2 + 30 * 8)
+    assert forecast.commands == 12_304
     assert forecast.budget == FREE_COMMANDS == 500_000
-    assert forecast.budget_share == pytest.approx(0.024124)
-    assert forecast.dollars == pytest.approx(0.024124)
-    # 30 days and the hour of November's first night.
-    assert forecast.month_commands == round(12_062 * 720 / 721)
+    assert forecast.budget_share == pytest.approx(0.024608)
+    assert forecast.dollars == pytest.approx(0.024608)
+    # 30 days and the hour of November's first night; the start comes once.
+    assert forecast.month_commands == 2 + round(12_302 * 720 / 721)
+
+
+def test_workers_that_run_already_have_written_their_rows() -> None:
+    """Their start is not in the plan."""
+    started = days(plan(), "2026-11-21", workers=3)
+    running = days(plan(), "2026-11-21", workers=3, running=True)
+    assert (started.row, running.row, running.ready) == (30, 24, 0)
+    assert started.month_commands - running.month_commands == 6
+
+
+def test_other_work_of_the_workers_is_in_the_plan() -> None:
+    """It counts by itself, and towards the next 90 commands."""
+    busy = days(plan(), "2026-11-21", work=24 * 89)
+    # Three times 2; 1,820, 627 and 91 commands between; and the rows are read once.
+    assert busy.row == 6 + 20 + 7 + 1 + 1
+    assert busy.commands == 402 + busy.row + 24 * 89
 
 
 def test_no_time_costs_nothing() -> None:
@@ -101,6 +126,7 @@ def test_no_time_costs_nothing() -> None:
     now = datetime(2026, 11, 1, tzinfo=UTC)
     forecast = simulate(plan(), now, now)
     assert (forecast.polls, forecast.month_commands, forecast.shares) == (0, 0, ())
+    assert forecast.row == 0
 
 
 def test_a_plan_without_windows_costs_the_quiet_poll() -> None:

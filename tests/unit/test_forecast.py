@@ -13,6 +13,8 @@ from smartworker.windows import Windows
 #: One poll an hour, so that the plan is easy to count.
 PLAN = Policy(Windows(()), timedelta(hours=1))
 MIDDLE = datetime(2026, 11, 16, tzinfo=UTC)
+#: In 15 days an idle worker reads all rows and writes its own after each but the last.
+ROW = 28
 
 
 def row(**changes: Any) -> Row:
@@ -40,11 +42,21 @@ def outlook(*rows: Row, now: datetime = MIDDLE, **changes: Any) -> Any:
 
 
 def test_an_idle_month_is_its_polls() -> None:
-    """Half a month of one poll an hour is to come, for each worker."""
-    found = outlook(row(commands={"poll": 360}))
-    assert (found.spent, found.polls, found.other) == (360, 360, 0)
-    assert found.total == 720
-    assert outlook(workers=3).polls == 3 * 360
+    """Half a month of one poll an hour is to come, and each day the row."""
+    found = outlook(row(commands={"poll": 360, "row": 30}))
+    assert (found.spent, found.polls, found.row, found.other) == (390, 360, ROW, 0)
+    assert found.total == 390 + 360 + ROW
+    three = outlook(workers=3)
+    assert (three.polls, three.row) == (3 * 360, 3 * ROW)
+
+
+def test_more_work_is_recorded_more_often() -> None:
+    """Once for 89 commands of polls, jobs and other work; each fourth time it reads."""
+    daily = Timetable("daily", 10, days_of_noon)
+    found = outlook(row(commands={"take": 8_390}), jobs=[daily])
+    assert (found.other, sum(found.jobs.values())) == (8_390, 150)
+    # 8,900 in 15 days: 3.6 hours apart, and what was read is old after 12.
+    assert found.row == 100 + 25
 
 
 def test_a_job_with_a_schedule_comes_by_its_schedule() -> None:
@@ -54,7 +66,7 @@ def test_a_job_with_a_schedule_comes_by_its_schedule() -> None:
     found = outlook(done, jobs=[daily])
     assert found.jobs == {"daily": 150}
     assert found.other == 0
-    assert found.total == 150 + 150 + 360
+    assert found.total == 150 + 150 + 360 + found.row
 
 
 def test_the_midnight_at_the_months_end_is_of_the_next_month() -> None:
@@ -84,7 +96,7 @@ def test_what_strangers_publish_is_an_estimate() -> None:
     """Messages that were done here and that nobody of ours published."""
     found = outlook(row(messages={"done": 90, "published": 30}))
     assert (found.foreign, found.other) == (60, 60)
-    assert found.total == 60 + 60 + 360
+    assert found.total == 60 + 60 + 360 + ROW
     assert outlook(row(messages={"done": 3, "published": 30})).foreign == 0
 
 
@@ -96,9 +108,9 @@ def test_other_months_are_not_counted() -> None:
 @pytest.mark.parametrize(
     ("budget", "over", "used_up"),
     [
-        (720, False, None),
-        (719, True, MIDDLE + timedelta(days=15) * (359 / 360)),
-        (540, True, MIDDLE + timedelta(days=7.5)),
+        (720 + ROW, False, None),
+        (719 + ROW, True, MIDDLE + timedelta(days=15) * (1 - 1 / (360 + ROW))),
+        (540 + ROW // 2, True, MIDDLE + timedelta(days=7.5)),
         (360, True, MIDDLE),
         (100, True, MIDDLE),
     ],
@@ -113,7 +125,8 @@ def test_the_day_on_which_the_budget_is_used_up(
 
 def test_for_programs() -> None:
     """All of it, with shares and times."""
-    found = outlook(row(commands={"poll": 360}), budget=540).as_json()
+    budget = 540 + ROW // 2
+    found = outlook(row(commands={"poll": 360}), budget=budget).as_json()
     assert found["used_up"] == "2026-11-23T12:00:00+00:00"
-    assert found["forecast_share"] == pytest.approx(720 / 540, abs=1e-6)
-    assert found["to_come"] == {"polls": 360, "jobs": {}, "other": 0}
+    assert found["forecast_share"] == pytest.approx((720 + ROW) / budget, abs=1e-6)
+    assert found["to_come"] == {"polls": 360, "row": ROW, "jobs": {}, "other": 0}

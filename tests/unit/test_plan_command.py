@@ -95,9 +95,11 @@ def test_windows_for_a_person() -> None:
     [("2026-11-21", 402), ("2026-03-08", 400), ("2026-11-01", 404)],
 )
 def test_simulate_counts_a_day(day: str, polls: int) -> None:
-    """The contract: polls and commands first."""
+    """The contract: polls and commands first, and what the row of it costs."""
     answer = facts("simulate", "--from", day, "--days", "1")
-    assert list(answer.items())[:2] == [("polls", polls), ("commands", polls)]
+    assert list(answer.items())[:2] == [("polls", polls), ("commands", polls + 10)]
+    assert answer["row"] == 10
+    assert facts("simulate", "--from", day, "--running")["row"] == 8
     assert len(answer["hours"]) == 24
     assert sum(answer["hours"]) == polls
 
@@ -115,7 +117,7 @@ def test_simulate_takes_a_calendar_month() -> None:
     answer = facts("simulate", "--month", "2026-11")
     assert answer["polls"] == 12_062
     assert answer["until"] == "2026-12-01T00:00:00-05:00"
-    assert answer["budget_share"] == 0.024124
+    assert answer["budget_share"] == 0.024608
 
 
 def test_workers_poll_each_and_tasks_come_daily() -> None:
@@ -125,7 +127,9 @@ def test_workers_poll_each_and_tasks_come_daily() -> None:
         *("--workers", "2", "--tasks", "10"),
     )
     assert (answer["polls"], answer["tasks"]) == (1608, 20)
-    assert answer["commands"] == 1608 + 80 + 60  # each with a lease of its own
+    # Each task with a lease of its own, each worker with two days of its row.
+    assert answer["row"] == 2 * (2 + 2 * 8)
+    assert answer["commands"] == 1608 + 80 + 60 + 36
 
 
 def test_simulate_for_a_person() -> None:
@@ -133,21 +137,22 @@ def test_simulate_for_a_person() -> None:
     assert lines("simulate", "--from", "2026-11-01", "--tasks", "10") == [
         "Sun 01 Nov 2026, 25 hours in America/New_York",
         "",
-        "Window        Poll         Open   Commands",
-        "──────────────────────────────────────────",
-        "20:00-23:00   every 30s      3h        360",
-        "otherwise     every 30m     22h         44",
-        "10 tasks      4 each                    40",
-        "leases        while busy                30",
+        "Window        Poll               Open   Commands",
+        "────────────────────────────────────────────────",
+        "20:00-23:00   every 30s            3h        360",
+        "otherwise     every 30m           22h         44",
+        "its row       each 90 commands                12",
+        "10 tasks      4 each                          40",
+        "leases        while busy                      30",
         "",
-        "total                                  474",
+        "total                                        486",
         "",
         "00    03    06    09    12    15    18    21    24",
         "░░▒▒░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░██████░░",
         "░ 1   ▒ 2   █ 60 polls per half hour",
         "",
-        "474 commands are 0.09 % of the month's 500,000, or $0.0009 pay as you go.",
-        "30 days at this rate: 13,651 commands, 2.7 %.",
+        "486 commands are 0.10 % of the month's 500,000, or $0.0010 pay as you go.",
+        "30 days at this rate: 13,941 commands, 2.8 %.",
         "Each start of a worker adds at most 15.",
     ]
 
@@ -250,7 +255,9 @@ def test_a_job_each_minute_is_priced() -> None:
     sync, evening = answer["jobs"]
     assert (sync["name"], sync["runs"], sync["each"]) == ("sync", 25 * 60, 10)
     assert (evening["name"], evening["runs"], evening["each"]) == ("30 21 * * *", 1, 11)
-    assert answer["commands"] == 2 * 404 + sync["commands"] + evening["commands"]
+    jobs = sync["commands"] + evening["commands"]
+    assert answer["row"] == pytest.approx((2 * 404 + jobs) / 89, rel=0.1)
+    assert answer["commands"] == 2 * 404 + jobs + answer["row"]
 
 
 def test_what_if_is_compared_with_the_present_plan() -> None:
@@ -262,7 +269,7 @@ def test_what_if_is_compared_with_the_present_plan() -> None:
     assert two["present_month_commands"] == present["month_commands"]
     assert two["month_difference"] == pytest.approx(present["month_commands"], abs=1)
     assert lines(*month, "--workers", "2")[-2] == (
-        "In 30 days that is +12,046 against the present plan's 12,045."
+        "In 30 days that is +12,287 against the present plan's 12,287."
     )
     wider = facts(*month, "--quiet-poll", "1h")
     assert wider["month_difference"] < 0
@@ -272,6 +279,7 @@ def test_a_doorbell_that_producers_ring_costs_one_more_each() -> None:
     """Each task and each run of a job is announced with a PUBLISH."""
     words = ("simulate", "--from", "2026-11-21", "--tasks", "10", "--job", "0 9 * * *")
     silent, ringing = facts(*words), facts(*words, "--doorbell", "publish")
+    assert ringing["row"] == silent["row"]
     assert ringing["commands"] - silent["commands"] == 10 + 1
     assert ringing["jobs"][0]["each"] == silent["jobs"][0]["each"] + 1
 

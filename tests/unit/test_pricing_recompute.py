@@ -277,5 +277,5 @@ def test_the_jobs_take_the_place_of_beat() -> None:
 
 def test_what_it_costs(url: str) -> None:
     """The row of the table: an idle day, a trigger, a task, the jobs of a month."""
-    assert row(Settings(database_url=url), NOON) == ("pricing", 402, 3, 6, 7_830)
+    assert row(Settings(database_url=url), NOON) == ("pricing", 412, 3, 6, 7_830)
     assert row(Settings(), NOON)[-1] == 8_700
