@@ -8,7 +8,6 @@ calls of one slot from 50 connections. Idle is a minute in which nobody asks.
 
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 import httpx
 import redis
 
-from smartworker.store.server import EmbeddedServer
+from smartworker.store.server import HOST, EmbeddedServer, free_port
 from smartworker.testing import commandstats
 
 HERE = Path(__file__).parent
@@ -62,7 +61,7 @@ def main() -> None:
 def client(port: int) -> httpx.Client:
     """A client with a kept connection."""
     return httpx.Client(
-        base_url=f"http://127.0.0.1:{port}",
+        base_url=f"http://{HOST}:{port}",
         headers={"Authorization": f"Bearer {TOKEN}"},
         trust_env=False,
         timeout=10,
@@ -125,12 +124,6 @@ def idle(counter: redis.Redis) -> None:
     time.sleep(60)
     found = {k: v for k, v in commandstats(counter).items() if k not in OURS}
     print(f"a minute of idling: {found or 'no command'}")
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 if __name__ == "__main__":

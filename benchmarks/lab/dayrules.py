@@ -21,6 +21,9 @@ from smartworker.row_cost import EDGE_COMMANDS, MOST_FRESH, between_edges
 TASK_CAUSES = ("publish", "take", "done", "result")
 #: Those of them that the worker sends.
 RUN = 3
+#: The part of a lease that must be left when a message comes: the half suffices, but
+#: whoever looks while the message is still held renews what is a third used up.
+HALF, TWO_THIRDS = 1 / 2, 2 / 3
 
 
 @dataclass(frozen=True)
@@ -103,16 +106,15 @@ def allowed(
     The worker runs already when that begins.
     """
     tasks, edges = len(moments), len(changes(policy, plan.start, plan.end))
-    leases = [*standing(policy, moments)]
     return {
         # The first gap after an edge is 0.5 to 1.5 intervals long, and a shorter one
         # leaves room for a poll more. One that is due just when the next window opens
         # or closes may be the one that is made at the edge anyway.
         "poll": Range(plan.polls - ceil(edges / 2), plan.polls + edges),
         **dict.fromkeys(TASK_CAUSES, Range(tasks, tasks)),
-        "lease": lease_range(leases),
+        "lease": lease_range(policy, moments),
         # Not planned: it depends on when a poll meets a lease.
-        "rescue": Range(0, looks(policy, leases)),
+        "rescue": Range(0, most_looks(policy, moments)),
         "row": row_range(plan, policy, moments),
     }
 
@@ -127,11 +129,13 @@ def changes(policy: Policy, start: datetime, end: datetime) -> list[datetime]:
     return found
 
 
-def standing(policy: Policy, moments: Sequence[datetime]) -> Iterator[Standing]:
+def standing(
+    policy: Policy, moments: Sequence[datetime], enough: float = HALF
+) -> Iterator[Standing]:
     """The leases of one worker whose tasks take no time.
 
-    The first message writes it, one that finds less than half of it left writes it
-    anew, and it is taken off when a sixth is left.
+    The first message writes it, one that finds less of it left than is `enough` writes
+    it anew, and it is taken off when a sixth is left.
     """
     writes: list[datetime] = []
     left_at = off = moments[0] if moments else None
@@ -140,7 +144,7 @@ def standing(policy: Policy, moments: Sequence[datetime]) -> Iterator[Standing]:
         if writes and off is not None and moment >= off:
             yield Standing(tuple(writes), off)
             writes = []
-        if not writes or left_at is None or left_at - moment < length / 2:
+        if not writes or left_at is None or left_at - moment < length * enough:
             writes.append(moment)
             left_at = moment + length
             # A window that opens or closes meanwhile changes what a sixth is.
@@ -150,7 +154,19 @@ def standing(policy: Policy, moments: Sequence[datetime]) -> Iterator[Standing]:
         yield Standing(tuple(writes), off)
 
 
-def lease_range(leases: Sequence[Standing]) -> Range:
+def lease_range(policy: Policy, moments: Sequence[datetime]) -> Range:
+    """What leases cost with the fewest and with the most renewals.
+
+    It is a race whether a task that takes no time is still held when somebody looks.
+    """
+    few, many = (
+        lease_cost([*standing(policy, moments, enough)])
+        for enough in (HALF, TWO_THIRDS)
+    )
+    return Range(min(few.least, many.least), max(few.most, many.most))
+
+
+def lease_cost(leases: Sequence[Standing]) -> Range:
     """One to write a lease or to take it off, and the server's clock each hour.
 
     The worker may have asked for that shortly before the first.
@@ -162,6 +178,14 @@ def lease_range(leases: Sequence[Standing]) -> Range:
             asked.append(moment)
     most = len(writes) + len(leases) + len(asked)
     return Range(max(most - 1, 0), most)
+
+
+def most_looks(policy: Policy, moments: Sequence[datetime]) -> int:
+    """Polls at the most that look whose a lease is, with many renewals or few."""
+    return max(
+        looks(policy, [*standing(policy, moments, enough)])
+        for enough in (HALF, TWO_THIRDS)
+    )
 
 
 def looks(policy: Policy, leases: Sequence[Standing]) -> int:
@@ -188,11 +212,11 @@ def row_range(plan: Forecast, policy: Policy, moments: Sequence[datetime]) -> Ra
     least = most = len(EDGE_COMMANDS) * len(edges)
     for begin, end in pairwise((plan.start, *edges, plan.end)):
         within = [moment for moment in moments if begin <= moment < end]
-        leases = [*standing(policy, within)]
         polls = polls_between(begin, end, policy.decide(begin))
         fewest = polls + RUN * len(within)
         late = MOST_FRESH + (RUN if within else 0)
         least += between_edges(end - begin, fewest * (MOST_FRESH - 1) / late)
-        extra = 1 + lease_range(leases).most + looks(policy, leases)
+        leases = lease_range(policy, within).most
+        extra = 1 + leases + most_looks(policy, within)
         most += between_edges(end - begin, fewest + extra)
     return Range(least, most)

@@ -36,7 +36,7 @@ class Bench:
     workers: list["Worker"] = field(default_factory=list)
 
     def start_worker(self, url: str | None = None) -> "Worker":
-        """One more worker; at `url` if its way to the server is another one."""
+        """One more worker; `url` is where it finds the server if a link is between."""
         number = len(self.workers)
         worker = Worker(self, number, url or self.url)
         self.workers.append(worker)
@@ -45,7 +45,7 @@ class Bench:
     def start(self, count: int = 1) -> None:
         """So many workers, each of which runs tasks when this returns.
 
-        Each is waited for alone, by a task that only it can take.
+        Each tells by a file of its own that it takes tasks.
         """
         for _ in range(count):
             self.start_worker()
@@ -125,21 +125,16 @@ class Worker:
         """Seconds of processor time of all its processes, the ended ones included."""
         return sum(map(_cpu, self.pids()))
 
-    def stop(self, seconds: float = STOP_SECONDS) -> float:
-        """SIGTERM, then SIGKILL for what is left after so many seconds.
-
-        Returns the seconds that the end took.
-        """
-        begun, left = time.monotonic(), self.pids()
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """SIGTERM, then SIGKILL for what is left after so many seconds."""
+        left = self.pids()
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
-        took = time.monotonic() - begun
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
-        return took
 
 
 class Sender:

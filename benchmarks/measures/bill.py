@@ -61,8 +61,8 @@ PEERS = ("smartworker", "celery", "celery-frugal-30", "celery-frugal-1800")
 HOURLY = DAYS * 24
 #: The day whose schedules are priced; no change of clocks follows within a month.
 NOW = datetime(2026, 11, 10, tzinfo=UTC)
-#: What is not counted by the command, dollars a month.
-FIXED = {"fixed 250 MB": 10.0, "fixed 1 GB": 20.0}
+#: The smallest plan that is not counted by the command, dollars a month: all fit in.
+FIXED = {"fixed 250 MB": 10.0}
 #: Seconds between two questions of somebody who polls, and of one long wait.
 ASK, WAIT = 2, 25
 
@@ -171,9 +171,15 @@ def measured(facts: Facts, peer: str, *, rough: bool = False) -> Units:
     }
     if missing := [name for name, number in found.items() if number is None]:
         raise Unavailable(f"not measured yet: {', '.join(missing)}")
-    idle, task, sent, question, _, sparse = (n or 0.0 for n in found.values())
-    ends = (first or 0.0) + (last or 0.0) if ours else None
-    return Units(idle, sparse or task, task - sent, question, ends, between or 0.0)
+    known = {name: number or 0.0 for name, number in found.items()}
+    return Units(
+        idle_day=known["idle"],
+        task=known["day"] or known["tasks"],
+        run=known["tasks"] - known["tasks (sender)"],
+        question=known["tasks (status)"],
+        ends=(first or 0.0) + (last or 0.0) if ours else None,
+        between=between or 0.0,
+    )
 
 
 def _sparse(facts: Facts, *, rough: bool) -> float | None:

@@ -8,7 +8,7 @@ measure goes from one `worker_report` line of the worker, at local midnight, to 
 the next midnight: 25 h on 2026-11-01, 23 h on 2026-03-08. Tasks come from a sender with
 smartworker's own client, which lives in real time (nothing that it sends holds a time),
 at moments drawn with a fixed seed from a grid of 70 s: no two of them are apart by what
-decides about a lease, half of it or five sixths, so that one right answer exists.
+decides about a lease: a third of it, half of it or five sixths.
 
 Two counts are held against each other: the server's (`INFO commandstats`, as billed:
 the truth for the sum) and the ledgers' of worker and sender (by cause). The plan is

@@ -18,8 +18,10 @@ A producer's call is the same as in the burst, and it cannot be told apart while
 worker runs, so `producer` is that of the burst and `worker` the rest.
 
 `idle`: 20 s in which nothing is queued. Its rate times the seconds that the worker
-ran is taken off `worker` and `per_task`; `raw` is what was counted. In smartworker's
-raw numbers HSET is the row that adds up the month's commands: one each 90 commands.
+ran is taken off `worker` and `per_task`; `raw` is what was counted. That is a little
+too much where a worker that has work asks less often, as with a BRPOP that brings a
+task. In smartworker's raw numbers HSET is the row that adds up the month's commands:
+one each 90 commands.
 
 All of this with results and without (`results`, `no_results`), and with results while
 ten workers consume the same queue (`ten_workers`: smartworker and Celery). Benches run

@@ -9,11 +9,12 @@ done to the last, so start-up is not in it; tasks note themselves in a file, whi
 over the same time, ended ones included; server and link are not counted. A peer that
 has not finished after 60 s is rated by what it did until then.
 
-Smartworker and Celery run the same task functions on the same versions, with Celery's
-default prefetch multiplier (4) and in the same acknowledgement mode: late, which is
-smartworker's default, in all series but `early`, which is Celery's. Other peers keep
-their own. Smartworker and Celery run three times, in turn, so that a change of the
-machine's speed meets both, and the median counts; the others run once.
+All Celery apps, smartworker's and celery-redis-plus' among them, run the same task
+functions on the same version of Celery, with its default prefetch multiplier (4) and in
+the same acknowledgement mode: late, which is smartworker's default, in all series but
+`early`, which is Celery's. Other peers keep their own. smartworker and Celery run three
+times, in turn, so that a change of the machine's speed meets both, and the median
+counts; the others run once.
 
 Series: `plain` (20,000 tasks with results, all peers; RQ and arq 2,000), `no-results`,
 `early`, `link` (600 tasks, 20 ms of round trip between worker and server, on the

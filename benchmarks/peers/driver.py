@@ -1,7 +1,9 @@
 """Queues tasks with the `app.py` of the folder it runs in, one order a line.
 
 `{"do": "noop", "count": 500, "size": 0, "group": false}` answers `{"seconds": …}`;
-`{"do": "stamp", "series": "a"}` queues one task that notes how late it began.
+`{"do": "stamp", "series": "a"}` queues one task that notes how late it began;
+`{"do": "call", "name": "state", "arguments": ["id"]}` answers what that function of the
+`app.py` returns, as `answer`.
 An `app.py` gives `noop(payload)` and `stamp(series, sent)`; `many(count, payload)`
 where the peer queues several in one call (a group is so many single calls where it does
 not), and `ready()` where it has to connect first. Each may be a coroutine function.

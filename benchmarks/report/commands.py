@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from benchmarks.report.facts import Facts
 from benchmarks.report.readings import OURS, days, idle_day
 from benchmarks.report.rows import Cell, by_peer
-from benchmarks.report.tables import DASH, MISSING, Table, count
+from benchmarks.report.tables import MISSING, Table, count
 
 #: Cases of the idle measure: workers and queues.
 CASES = {
@@ -41,7 +41,7 @@ def idle(facts: Facts) -> Iterator[Table]:
         "Boot: until 15 s after the worker takes tasks, less those seconds' share of "
         "idling. A day: smartworker's is the mean of the whole days below, that of "
         "peers with few commands is scaled from 4 hours on a fast clock, that of "
-        "others from 120 s.",
+        "others from 120 s. Most often: smartworker's is that of quiet hours.",
     )
     yield by_peer(
         facts,
@@ -100,7 +100,7 @@ def tasks(facts: Facts) -> Iterator[Table]:
 
 
 def day(facts: Facts) -> Iterator[Table]:
-    """Whole days against the plan, and those of others beside them."""
+    """Whole days against the plan, in all and by cause."""
     rows = [
         (
             f"{name}, {count(found['hours'])} h",
@@ -109,17 +109,13 @@ def day(facts: Facts) -> Iterator[Table]:
         )
         for name, found in days(facts).items()
     ]
-    for name, shown in facts.peers("day"):
-        counted = facts.number("day", name, "autumn", "server")
-        if name != OURS and counted is not None:
-            rows.append((f"{shown}, autumn", "0", DASH, count(counted), DASH, DASH))
     why = facts.why_not("day", OURS) or MISSING
     yield Table(
         "Whole days of smartworker, against its plan",
         ("", "tasks", "plan", "counted", "unexplained", "agrees"),
         rows or [(why, *[""] * 5)],
-        "The plan leaves out the worker's row and the look whose lease a poll has "
-        "found; they are documented, and what they may cost is not unexplained.",
+        "Not in the plan: looking whose lease a poll has found, and what is drawn at "
+        "random. Both are documented, and what they may cost is not unexplained.",
     )
     causes = [
         (f"{name}: {cause}", *(count(c[key]) for key in ("plan", "measured")), span(c))

@@ -100,4 +100,5 @@ def table(facts: Facts) -> Table:
         (goal.what, goal.asked, exact(goal.figure(facts)), goal.verdict(facts))
         for goal in GOALS
     ]
-    return Table("Goals", ("", "asked", "measured", ""), rows, ROUGH * facts.quick)
+    note = ROUGH if facts.quick else ""
+    return Table("Goals", ("", "asked", "measured", ""), rows, note)

@@ -49,7 +49,7 @@ def count(value: float | None) -> str:
 
 
 def exact(value: float | None) -> str:
-    """With three decimals where they differ from none: a limit is one digit away."""
+    """Up to three decimals: what is just above its limit must not look like it."""
     return MISSING if value is None else f"{value:,.3f}".rstrip("0").rstrip(".")
 
 

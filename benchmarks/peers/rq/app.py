@@ -16,10 +16,7 @@ queue = Queue(QUEUES[0], connection=Redis.from_url(REDIS_URL))
 
 
 class Announced(Worker):
-    """Says when it is about to take the first job.
-
-    It raises the 5 s that redis-py 8 gives a socket to the length of its own BLMOVE.
-    """
+    """Says when it is about to take the first job."""
 
     def bootstrap(self, *arguments: Any, **options: Any) -> None:
         """Register, then say so."""
