@@ -56,7 +56,7 @@ SLOW_EVERY = 10
 SLOW_GAP = 0.0, 1.0
 REFERENCE = "celery"
 #: Who is measured through links; quick: the first two.
-LINKED = ("celery", "smartworker", "celery-frugal-1800", "celery-redis-plus")
+LINKED = ("celery", "smartworker", "smartworker-window", "celery-frugal-1800")
 
 
 @dataclass(frozen=True)
