@@ -170,9 +170,9 @@ class Channel(stock.Channel):
         if tag in self._held:
             self._accepted.add(tag)
 
-    def has_next(self) -> bool:
-        """Whether the pool has a message that it does not run yet."""
-        return len(self._begun) > len(self._accepted)
+    def in_pool(self) -> tuple[int, int]:
+        """How many messages the pool has, and how many of them run."""
+        return len(self._begun), len(self._accepted)
 
     def return_not_begun(self, keep: Keep = "begun") -> None:
         """Give back what is not to be kept."""

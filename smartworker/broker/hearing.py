@@ -95,8 +95,14 @@ class Hearing:
         self._sense_others(bells)
         return broadcasts
 
-    def pause(self, rng: random.Random) -> float:
-        """Seconds to wait before answering a bell that others hear too."""
+    def pause(self, rng: random.Random, *, full: bool = False) -> float:
+        """Seconds to wait before answering a bell that others hear too.
+
+        Longest where the pool is `full`: whoever can begin the task comes first.
+        """
+        if full:
+            least = HEAD_START + max(self._spread, LEAST_SPREAD)
+            return least + rng.uniform(0, MOST_SPREAD)
         if self._leads or not self._spread:
             return 0.0
         return HEAD_START + rng.uniform(0, self._spread)

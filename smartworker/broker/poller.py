@@ -23,6 +23,7 @@ from smartworker.broker.outage import Outage
 from smartworker.broker.pace import Pace
 from smartworker.broker.porter import Porter
 from smartworker.broker.returns import Verdict
+from smartworker.broker.timing import Timing
 from smartworker.clock import Clock, system_clock
 from smartworker.store.client import LOST, RedisError
 from smartworker.store.queues import Delivery
@@ -65,10 +66,9 @@ class Poller:
         self._next_chores = Alarm(self._on_chores, clock)
         self._healer = Healer(clock, self._heal, self.pace.current, self.pace.tell)
         self._changed = True
-        self._next_round = Alarm(self._work, clock)
-        self._next_try = Alarm(self._work, clock)
-        times = self._next_poll, self._next_chores, self._next_round, self._next_try
-        self._alarms = times
+        #: When rounds are made that are not made at once.
+        self.timing = Timing(self._work, clock, self._rng)
+        self._timers = self._next_poll, self._next_chores, self.timing
         #: Called once, when the doorbell is confirmed and the first look was made.
         self.on_ready: Callable[[], None] = lambda: None
 
@@ -110,13 +110,9 @@ class Poller:
         self._next_chores.set(self.custody.chores_in())
         self._soon()
 
-    def _gathers(self) -> bool:
-        """Whether a round may wait as long as one takes: the pool has more to begin."""
-        return self._loop is not None and any(c.has_next() for c in self._channels)
-
     def _soon(self) -> None:
-        if self._gathers():
-            self._next_round.set(self.courier.patience)
+        if self.timing.gathers(self._channels):
+            self.timing.within(self.courier.patience)
         elif self._loop is not None:
             self.wake()
         elif self._healer.closed:
@@ -148,7 +144,7 @@ class Poller:
                 self.held,
                 self.keeper,
             )
-            self._custody.courier.on_stored = self._next_round.set
+            self._custody.courier.on_stored = self.timing.within
         return self._custody
 
     @property
@@ -163,7 +159,7 @@ class Poller:
         if self._loop is not None:
             self._loop.close()
         self._loop = Loop(hub, self._work)
-        for part in (*self._alarms, self._healer, self._porter):
+        for part in (*self._timers, self._healer, self._porter):
             part.loop = self._loop
         self._loop.wake()
 
@@ -213,6 +209,7 @@ class Poller:
         self.close()
         for channel in list(self._channels):
             channel.return_not_begun(keep)
+        self.give_back([])  # what had ended was about to be sent
 
     def leave(self) -> None:
         """The channels are closed: end the lease."""
@@ -223,8 +220,8 @@ class Poller:
         """Stop looking. Acknowledging and giving back still work."""
         self._healer.closed = True
         self._hang_up()
-        for alarm in self._alarms:
-            alarm.leave()
+        for timer in self._timers:
+            timer.leave()
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.close()
@@ -323,14 +320,7 @@ class Poller:
             self._healer.overhear(self._hear, self._hang_up)
             return
         self._healer.guarded(self._hear)
-        if self._next_round.armed and self._gathers():
-            return  # the round that is due in a moment takes what rang
-        if not self.courier.bells.any:
-            self._next_try.set(None)  # the next bell has a pause of its own
-            self._work()
-        elif pause := self.hearing.pause(self._rng):
-            self._next_try.set(pause)
-        else:
+        if self.timing.answers(self.hearing, self.courier.bells, self._channels):
             self._work()
 
     def _hear(self) -> bool:

@@ -49,8 +49,7 @@ def create_app(
     that is not declared.
     """
     setup(celery_app, settings, jobs)
-    # Before there are threads: Celery shows a configuration that it has not completed
-    # to all but the first who asks, and to those the broker would be that of AMQP.
+    # Before there are threads: all but the first who asks may see it incomplete.
     _ = celery_app.conf.broker_url
     settings = settings or celery_app.smartworker
     jobs = jobs_of(celery_app) if jobs is None else jobs

@@ -54,6 +54,7 @@ class Pacemaker(bootsteps.StartStopStep):
     def start(self, consumer: Any) -> None:
         """Take over the poller of a new connection."""
         self.poller = consumer.connection.transport.cycle
+        self.poller.timing.places = lambda: consumer.pool.num_processes
         self.pacer = Pacer(self.policy, system_clock, self._apply, ledger.billed)
         self._edges = Edges(partial(self._turn, self.pacer), consumer.call_soon)
         self._presence = consumer.controller.presence

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from smartworker.broker.courier import LONGEST_WAIT, SHORTEST_WAIT
+from smartworker.broker.hearing import HEAD_START, LEAST_SPREAD, MOST_SPREAD
 from smartworker.testing import ManualClock
 from tests.contract.test_poller import Observer, RigOf, observer, raw, rig
 
@@ -103,6 +104,50 @@ def test_a_worker_that_stops_sends_what_waits(rig: RigOf, observer: Observer) ->
     made.poller.return_not_begun("accepted")
     assert observer.client.keys("smartworker:inflight:*") == []
     assert observer.client.lrange("celery", 0, -1) == [raw(2).encode()]
+
+
+def test_a_worker_that_stops_sends_it_though_nothing_goes_back(
+    rig: RigOf, observer: Observer
+) -> None:
+    """A task runs on for long; the one beside it has ended, and is told at once."""
+    made = rig(prefetch=3)
+    observer.push(*map(raw, [1, 2, 3]))
+    made.until(3)
+    first, *_ = work(made, begun=2)
+    first.ack()
+    made.poller.return_not_begun()
+    (key,) = observer.client.keys("smartworker:inflight:*")
+    assert observer.client.lrange(key, 0, -1) == [raw(3).encode(), raw(2).encode()]
+
+
+def test_a_full_pool_leaves_bells_to_others(rig: RigOf, observer: Observer) -> None:
+    """It comes last, though it took the last message; what nobody wants it takes."""
+    made = rig(prefetch=4)
+    made.poller.timing.places = lambda: 1
+    observer.push(raw(1))
+    made.until(1)
+    work(made, begun=1)
+    observer.reset()
+    observer.push(raw(2))
+    made.settle()
+    made.run(HEAD_START + LEAST_SPREAD - 0.001)
+    assert observer.billed() == {}
+    made.run(MOST_SPREAD + 0.001)
+    made.settle()
+    assert len(made.got) == 2
+
+
+def test_what_others_took_is_not_asked_for(rig: RigOf, observer: Observer) -> None:
+    """The attempt that was put off is dropped; the next bell has its own pause."""
+    made = rig(prefetch=4)
+    made.poller.hearing.came_too_late()
+    observer.reset()
+    observer.push(raw(1))
+    observer.client.lmove("celery", "elsewhere", "RIGHT", "LEFT")
+    observer.sent["lmove"] += 1
+    made.settle()
+    made.run(1)
+    assert observer.billed() == {}
 
 
 @pytest.mark.parametrize(

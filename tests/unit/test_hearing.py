@@ -214,6 +214,17 @@ def test_whoever_took_the_last_one_answers_at_once() -> None:
     assert made.pause(rng) >= HEAD_START
 
 
+def test_a_full_pool_comes_last() -> None:
+    """Later than anybody who is as careful, even after it took the last message."""
+    made, rng = hearing()[0], random.Random(1)
+    made.came_in_time()
+    assert made.pause(rng, full=True) >= HEAD_START + LEAST_SPREAD
+    for _ in range(4):
+        made.came_too_late()
+        usual = max(made.pause(rng) for _ in range(2000))
+        assert min(made.pause(rng, full=True) for _ in range(2000)) > usual
+
+
 def test_success_makes_the_pause_shorter() -> None:
     """From the most to the least in 20 to 30 successes: nobody else may be there."""
     made, bells, rng = hearing()[0], Bells(), random.Random(1)
