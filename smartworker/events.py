@@ -131,6 +131,12 @@ WORKER = (
         "error",
     ),
     Event(
+        "denial_not_stored",
+        ("error",),
+        "The failure in place of a result that the server never takes was not stored.",
+        "error",
+    ),
+    Event(
         "tls_unverified",
         ("setting",),
         "The server's certificate is not verified, as the setting says.",

@@ -10,6 +10,8 @@ from math import ceil, inf
 
 #: Most messages asked of one queue in one round trip when its length is unknown.
 MOST_AT_ONCE = 64
+#: What one worker takes at once or soon; more is enough for several.
+FEW = 8
 #: A list that ran empty sends `del`. After so many disappointments without ever
 #: having heard one, the server is taken not to send it.
 DISAPPOINTMENTS = 2
@@ -87,6 +89,11 @@ class Bells:
     def any(self) -> bool:
         """Whether any queue is worth a command."""
         return any(self._expected.values())
+
+    @property
+    def few(self) -> bool:
+        """Whether so little is expected that one worker may take it all."""
+        return sum(self._expected.values()) <= FEW
 
     def unknown(self, key: str) -> bool:
         """Whether the queue holds some messages, and nobody knows how many."""

@@ -86,7 +86,9 @@ class Courier:
         self.on_death: Callable[[Facts], None] = tell_dead
         #: Called when messages have come, before anybody works on them: their lease
         #: must be renewed from now on, and a solo pool comes back only when it is done.
-        self.on_hold: Callable[[], None] = _nothing
+        self.on_hold: Callable[[], object] = bool
+        #: Others have a try first: what is only a few messages is not asked for.
+        self.yields = False
         #: False once the worker stops: only acknowledgements travel then.
         self.taking = True
         #: Seconds in which others may end: as many as the last exchange took.
@@ -102,8 +104,7 @@ class Courier:
         self.on_stored: Callable[[float], object] = float
         # On their way to another place: back, or to the dead letters.
         self._leaving: list[tuple[Delivery, Verdict]] = []
-        # Taken, and not handed over yet: with a solo pool that may be a long time.
-        self._arriving: list[Delivery] = []
+        self._arriving: list[Delivery] = []  # taken, and not handed over yet
         # Keys of a take whose answer never came: messages may lie in flight.
         self._doubtful: set[str] = set()
         #: Called with queue keys of which messages may yet come without our knowing.
@@ -111,8 +112,7 @@ class Courier:
         # Finished in a round whose answer never came: they may be gone already.
         self._sent_twice: set[Delivery] = set()
         self._one_at_a_time = threading.RLock()
-        # The server refused something in the last round.
-        self._refused = False
+        self._refused = False  # something in the last round
 
     def finish(self, delivery: Delivery) -> None:
         """The message is done: it leaves the in-flight list with the next round.
@@ -170,6 +170,18 @@ class Courier:
             self._acknowledge_stored()
         if refusal is not None:
             raise refusal
+
+    def acknowledge(self) -> None:
+        """Send what has no result to be stored: that is what a full server takes.
+
+        The results are tried again with the next round, not each time a task ends.
+        """
+        self._acknowledge_stored()
+        with self._one_at_a_time:
+            known = sorted(self._finished, key=lambda done: done.result is not None)
+            self._finished[: len(known)] = known
+            if plain := sum(done.result is None for done in known):
+                self._exchange([], most=plain)
 
     def _have_waited(self) -> bool:
         waited = self._clock.monotonic() - self._stored_at
@@ -249,7 +261,7 @@ class Courier:
 
     def _wishes(self) -> list[Source]:
         chosen: list[Source] = []
-        if not (self.taking and self.bells.any):
+        if not (self.taking and self.bells.any) or (self.yields and self.bells.few):
             return chosen
         for consumer, sources in _by_consumer(self._sources()):
             room = consumer.room()
@@ -284,24 +296,24 @@ class Courier:
             self._finished[: len(sent)] = self._answered(sent, exchange)
         if leases and exchange.leased:
             self._lease.recorded(leases)
+        if self._stored:
+            self.on_stored(self.patience)
+        # Told without the lock: whoever is told may wait for the server.
+        for result, error in exchange.denied:
+            result.deny(error)
         return exchange
 
     def _answered(self, sent: Sequence[Delivery], exchange: Exchange) -> list[Delivery]:
         """Book the answers; what must be finished again."""
         again: list[Delivery] = []
         self._stored_at = self._clock.monotonic()
-        for place, (delivery, gone) in enumerate(
-            zip(sent, exchange.removed, strict=True)
-        ):
-            error = exchange.denied.get(place)
-            if gone is None and error is None:
+        for delivery, gone in zip(sent, exchange.removed, strict=True):
+            if gone is None:
                 again.append(delivery)
             elif delivery.result is None:
-                self._note(delivery, bool(gone))
+                self._note(delivery, gone)
             else:
                 self._stored.append(replace(delivery, result=None))
-                if error is not None and delivery.result.on_denied is not None:
-                    delivery.result.on_denied(error)
         return again
 
     def _settle(self, exchange: Exchange, wishes: Sequence[Source]) -> None:
@@ -370,13 +382,7 @@ class Courier:
         self._leaving.insert(0, (delivery, Verdict(back)))
 
 
-def _nothing() -> None:
-    """Nobody keeps anything alive."""
-
-
-def _by_consumer(
-    sources: Sequence[Source],
-) -> list[tuple[Consumer, list[Source]]]:
+def _by_consumer(sources: Sequence[Source]) -> list[tuple[Consumer, list[Source]]]:
     order = sorted(sources, key=lambda source: id(source.consumer))
     grouped = itertools.groupby(order, key=lambda source: source.consumer)
     return [(consumer, list(found)) for consumer, found in grouped]

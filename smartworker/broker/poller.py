@@ -272,7 +272,7 @@ class Poller:
         if self.outage is not None and self.outage.refusal is FULL:
             # A full server still takes acknowledgements, and is emptied by them.
             with suppress(*LOST, RedisError):
-                self.courier.flush()
+                self.courier.acknowledge()
         self._healer.guarded(self._prepare)
         self._healer.guarded(self._bring)
 
@@ -298,6 +298,7 @@ class Poller:
     def _bring(self) -> None:
         """Acknowledge what is done and take what is wanted."""
         self._hear()  # what others took meanwhile is not asked for
+        self.courier.yields = self.timing.tries_later
         brought, misled = self.courier.brought, self.courier.misled
         try:
             while self.courier.round():

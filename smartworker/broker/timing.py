@@ -51,6 +51,11 @@ class Timing:
         """A round in so many seconds at the latest; others may end until then."""
         self._together.set(seconds)
 
+    @property
+    def tries_later(self) -> bool:
+        """Whether others have a try first at what rang."""
+        return self._try.armed
+
     def gathers(self, channels: Iterable[Pooled]) -> bool:
         """Whether others end soon and can travel along: the pool has more to begin."""
         if self._loop is None:

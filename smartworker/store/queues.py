@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from smartworker.logs import get_logger
 from smartworker.store import keys
 from smartworker.store.client import RedisError, ResponseError
 from smartworker.store.meter import because
 from smartworker.store.moves import Move, move
 from smartworker.store.refusals import DENIED, OTHER, classify
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,15 @@ class Result:
     seconds: int | None
     #: Called if the server will never take it.
     on_denied: Callable[[RedisError], object] | None = None
+
+    def deny(self, error: RedisError) -> None:
+        """Tell that the server will never take it; never raises."""
+        if self.on_denied is None:
+            return
+        try:
+            self.on_denied(error)
+        except Exception as failure:
+            log.error("denial_not_stored", error=str(failure)[:200])
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,8 @@ class Exchange:
     """What one round trip brought: acknowledgements first, then messages."""
 
     #: For each finished delivery: whether it was still in flight, or its result is
-    #: stored; None if the server refused, and it must be finished again.
+    #: stored (false if it is denied); None if the server refused, and it must be
+    #: finished again.
     removed: list[bool | None]
     #: For each wish: the message, or None where the queue was empty.
     taken: list[Delivery | None]
@@ -60,8 +73,8 @@ class Exchange:
     error: RedisError | None
     #: Whether the leases that went along were written.
     leased: bool = True
-    #: Finished deliveries, by their place, whose results the server will never take.
-    denied: Mapping[int, RedisError] = field(default_factory=dict)
+    #: Results that the server will never take, and why.
+    denied: Sequence[tuple[Result, RedisError]] = ()
 
 
 def takes_messages(client: Any, queue_key: str) -> bool:
@@ -94,8 +107,10 @@ class Queues:
         exchange: a full server refuses SET, and not LREM.
 
         len(done) + len(wanted) commands, and 1 for all leases: in-flight list -> its
-        end in ms. They go ahead of the messages. No MULTI: under `maxmemory` the
-        server refuses everything inside it, and acknowledgements must pass.
+        end in ms. They go ahead of the messages. 1 more if a result is refused and
+        nothing beside it shows whether the server refuses all. No MULTI: under
+        `maxmemory` the server refuses everything inside it, and acknowledgements must
+        pass.
         """
         pipe = self.client.pipeline(transaction=False)
         for delivery in done:
@@ -114,19 +129,47 @@ class Queues:
         with because("take", set="result", lrem="done", zadd="lease"):
             replies = pipe.execute(raise_on_error=False)
         first = len(done) + bool(leases)
+        denied = self._denied(done, replies)
+        for place in denied:
+            replies[place] = False
         acknowledged, taken = replies[: len(done)], replies[first:]
-        errors = {n: r for n, r in enumerate(replies) if isinstance(r, RedisError)}
-        denied = {n: r for n, r in errors.items() if _never_stored(done[n:][:1], r)}
         return Exchange(
             [None if isinstance(r, RedisError) else r != 0 for r in acknowledged],
             [
                 Delivery(wish.queue_key, reply) if isinstance(reply, bytes) else None
                 for wish, reply in zip(wanted, taken, strict=True)
             ],
-            next((r for n, r in errors.items() if n not in denied), None),
+            next((r for r in replies if isinstance(r, RedisError)), None),
             not any(isinstance(r, RedisError) for r in replies[len(done) : first]),
-            denied,
+            list(denied.values()),
         )
+
+    def _denied(
+        self, done: Sequence[Delivery], replies: Sequence[Any]
+    ) -> dict[int, tuple[Result, RedisError]]:
+        """Results that the server will never take, by their place, and why.
+
+        Not those that are refused like something else: then it is about the account.
+        """
+        found = {
+            place: (delivery.result, reply)
+            for place, (delivery, reply) in enumerate(zip(done, replies, strict=False))
+            if delivery.result and isinstance(reply, RedisError) and _for_good(reply)
+        }
+        if not found:
+            return {}
+        plain = [r for d, r in zip(done, replies, strict=False) if d.result is None]
+        others = [*plain, *replies[len(done) :]] or [self._witness(done[0])]
+        kinds = [classify(reply) for reply in others if isinstance(reply, RedisError)]
+        return {n: one for n, one in found.items() if classify(one[1]) not in kinds}
+
+    def _witness(self, delivery: Delivery) -> Any:
+        """What the server says to an acknowledgement of nothing. 1 command."""
+        try:
+            with because("result"):
+                return self.client.lrem(self.inflight(delivery.queue_key), 1, b"")
+        except ResponseError as error:
+            return error
 
     def give_back(self, deliveries: Sequence[Delivery]) -> int:
         """Return messages to their queues; the first delivery will be taken first.
@@ -192,7 +235,6 @@ class Queues:
         return self.prefix + keys.inflight(self.worker, queue_key)
 
 
-def _never_stored(finished: Sequence[Delivery], error: RedisError) -> bool:
-    """Whether this refusal is one of a result, and for good."""
-    stored = any(delivery.result for delivery in finished)
-    return stored and classify(error) in (OTHER, DENIED)
+def _for_good(error: RedisError) -> bool:
+    """Whether the server would refuse the same again."""
+    return classify(error) in (OTHER, DENIED)

@@ -3,6 +3,7 @@
 from functools import wraps
 from typing import Any
 
+from celery.app.amqp import _callback_publish_max_retries, _callback_publish_retry
 from celery.canvas import group
 
 from smartworker.broker.together import Pushes, collecting, together
@@ -49,10 +50,18 @@ def _apply_tasks(
 def _retry_policy(
     app: Any, retry: bool | None = None, retry_policy: Any = None, **_: Any
 ) -> dict[str, Any]:
-    """How often a lost connection is tried again, as Celery has it for one task."""
+    """How often a lost connection is tried again, as Celery has it for one task.
+
+    What a worker sends after a task it does not try without end: the task holds its
+    process until then.
+    """
     if not (app.conf.task_publish_retry if retry is None else retry):
         return {"max_retries": 0}
-    return {**app.conf.task_publish_retry_policy, **(retry_policy or {})}
+    usual = app.conf.task_publish_retry_policy
+    policy = {**usual, **(retry_policy or {})}
+    if _callback_publish_retry.get():
+        policy["max_retries"] = _callback_publish_max_retries(policy, usual)
+    return policy
 
 
 def _send(pushes: Pushes, sender: Any, policy: dict[str, Any]) -> None:

@@ -4,7 +4,8 @@ A pool process would wait a whole round trip for each result. Its parent hears o
 outcome anyway, and sends results and acknowledgements of many tasks in one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
@@ -12,8 +13,9 @@ from typing import Any
 
 from billiard.common import terminate_handler_fired
 from billiard.process import current_process
-from celery import current_app, signals
+from celery import current_app, signals, states
 from celery.app.trace import trace_ok_t
+from celery.exceptions import Reject
 
 from smartworker.store.queues import Result
 
@@ -36,34 +38,62 @@ class Luggage:
     """The result of one run, from its end until the outcome leaves for the parent."""
 
     def __init__(self, task_id: str) -> None:
-        self._task_id = task_id
+        self.task_id = task_id
         self._store: Callable[[], object] = bool
         self.result: Result | None = None
         #: The task has ended well: what is stored now is its result.
         self.is_open = False
 
-    def pack(self, task_id: str, result: Result, store: Callable[[], object]) -> bool:
+    def pack(
+        self, task_id: str, state: str, result: Result, store: Callable[[], object]
+    ) -> bool:
         """Take a result along; false if it must be stored at once.
 
         `store` does that; it is called if the run does not end well after all.
         """
-        if task_id != self._task_id:
+        if task_id != self.task_id:
             return False
         # What was taken before is out of date in any case.
         self.result, self._store = None, store
-        if self.is_open and len(result.value) <= LARGEST:
+        if self.is_open and state == states.SUCCESS and len(result.value) <= LARGEST:
             self.result = result
         return self.result is not None
 
     def unpack(self) -> None:
-        """Store here what was taken."""
-        if self.result is not None:
-            self.result = None
+        """Store here what was taken; raises Reject, with which the message goes back,
+        if that fails.
+        """
+        if self.result is None:
+            return
+        self.result = None
+        try:
             self._store()
+        except Reject:
+            raise
+        except Exception as error:
+            reason = f"the result is not stored: {error}"
+            raise Reject(reason, requeue=True) from error
 
 
 #: That of the run that goes on here, if its result may go home.
 luggage: ContextVar[Luggage | None] = ContextVar("luggage", default=None)
+
+
+@contextmanager
+def opened(task_id: str) -> Iterator[None]:
+    """What is stored in here is the result of a task that has ended well.
+
+    It may be a task that the run has called in its own process: not its luggage then.
+    """
+    mine = luggage.get()
+    if mine is None or mine.task_id != task_id:
+        yield
+        return
+    mine.is_open = True
+    try:
+        yield
+    finally:
+        mine.is_open = False
 
 
 def connect() -> None:

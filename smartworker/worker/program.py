@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from celery.apps.worker import Worker as CeleryWorker
+from celery.concurrency.prefork import TaskPool as PreforkPool
 
 from smartworker.broker.channel import Channel
 from smartworker.doctor import ServerFacts, eviction, too_old
@@ -64,9 +65,10 @@ class Worker(CeleryWorker):
 
     def start(self) -> None:
         """Run until told to stop; the exit status tells whether tasks were dropped."""
-        # A collection writes to every object it looks at, and each process of the pool
-        # would soon have its own copy of what it shares with this one.
-        gc.freeze()
+        if issubclass(self.pool_cls, PreforkPool):
+            # A collection writes to every object it looks at, and each process of the
+            # pool would soon have its own copy of what it shares with this one.
+            gc.freeze()
         super().start()
         if self.consumer is not None and self.consumer.safekeeper.is_cold:
             self.exitcode: int = self.exitcode or COLD_STATUS

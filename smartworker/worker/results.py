@@ -32,7 +32,7 @@ from smartworker.store.client import (
 from smartworker.store.meter import because
 from smartworker.store.queues import Result
 from smartworker.store.refusals import DENIED, OTHER, classify
-from smartworker.worker.luggage import luggage
+from smartworker.worker.luggage import luggage, opened
 from smartworker.worker.progress import STATE, finish
 from smartworker.worker.queued import QueuedRecorder
 from smartworker.worker.waiting import Waiter
@@ -123,10 +123,9 @@ class Backend(RedisBackend):
         self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any
     ) -> None:
         """The task has ended well: its result may go home, if no chord waits."""
-        mine = luggage.get()
-        if mine is not None and not (request and request.chord):
-            mine.is_open = True
-        super().mark_as_done(task_id, result, request, *args, **kwargs)
+        is_part = bool(request and request.chord)
+        with contextlib.nullcontext() if is_part else opened(task_id):
+            super().mark_as_done(task_id, result, request, *args, **kwargs)
 
     def _store_result(
         self,
@@ -135,34 +134,28 @@ class Backend(RedisBackend):
         state: str,
         traceback: Any = None,
         request: Any = None,
+        *,
+        unpacked: bool = False,
         **kwargs: Any,
     ) -> Any:
+        """Celery's; `unpacked` of a task whose run is over in this process."""
         info = getattr(request, "delivery_info", None) or {}
         if state in states.READY_STATES or state == states.RETRY:
             finish(request)
         key = self.get_key_for_task(task_id)
-        with because("result"), self._kept_if_refused(task_id, state, request):
+        in_task = unpacked or self.app.current_worker_task is not None
+        guard = self._kept_if_refused(task_id, state, request, in_task=in_task)
+        with because("result"), guard:
             # A run of the same message may have left a SUCCESS to protect.
             if info.get("redelivered") and self._is_done(key):
                 return result
-            meta = self._get_result_meta(
-                result=result, state=state, traceback=traceback, request=request
-            )
-            meta["task_id"] = bytes_to_str(task_id)
-            encoded = self.encode(meta)
-            if len(encoded) > LARGEST:
-                encoded = self._failure(
-                    task_id,
-                    f"the result has {len(encoded):,} bytes, {LARGEST:,} are allowed",
-                    request,
-                )
+            encoded = self._encoded(task_id, result, state, traceback, request)
             kept = self._kept(request)
             mine = luggage.get()
             if mine is not None:
-                again = partial(
-                    self._store_result, task_id, result, state, None, request
-                )
-                if mine.pack(task_id, self._to_store(key, encoded, kept), again):
+                same = task_id, result, state, traceback, request
+                again = partial(self._store_result, *same, unpacked=True)
+                if mine.pack(task_id, state, self._to_store(key, encoded, kept), again):
                     return result
             if state == states.RETRY:
                 encoded = self._store_retry(key, encoded, kept)
@@ -170,6 +163,19 @@ class Backend(RedisBackend):
                 self.set(key, encoded, kept)
             self._tell_stock_senders(task_id, encoded, request)
         return result
+
+    def _encoded(
+        self, task_id: str, result: Any, state: str, traceback: Any, request: Any
+    ) -> Any:
+        """What is stored of a state; a failure if it is larger than a server takes."""
+        meta = self._get_result_meta(
+            result=result, state=state, traceback=traceback, request=request
+        )
+        encoded = self.encode({**meta, "task_id": bytes_to_str(task_id)})
+        if len(encoded) <= LARGEST:
+            return encoded
+        why = f"the result has {len(encoded):,} bytes, {LARGEST:,} are allowed"
+        return self._failure(task_id, why, request)
 
     def _store_retry(self, key: bytes, encoded: Any, kept: int | None) -> Any:
         """Store that a task runs again; what stands there then.
@@ -238,7 +244,7 @@ class Backend(RedisBackend):
 
     @contextlib.contextmanager
     def _kept_if_refused(
-        self, task_id: str, state: str, request: Any
+        self, task_id: str, state: str, request: Any, *, in_task: bool
     ) -> Iterator[None]:
         """A result that nobody stores: its message goes back instead of being done.
 
@@ -255,7 +261,7 @@ class Backend(RedisBackend):
                 return
             _lost(task_id, error)
             ends = state in states.READY_STATES or state == states.RETRY
-            if ends and self.app.current_worker_task is not None:
+            if ends and in_task:
                 reason = f"the result is not stored: {error}"
                 raise Reject(reason, requeue=True) from error
 

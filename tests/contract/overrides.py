@@ -102,6 +102,9 @@ OVERRIDES: dict[str, str | None] = {
     "celery.app.trace:trace_ok_t.__new__": "(_cls, retval, info, runtime, retstr)",
     # smartworker/worker/request.py
     "celery.worker.request:Request._context": None,
+    "celery.worker.request:Request.acknowledged": None,
+    "celery.worker.request:Request.delivery_info": None,
+    "celery.worker.request:Request.request_dict": None,
     "celery.worker.request:Request.on_accepted": "(self, pid, time_accepted)",
     "celery.worker.request:Request.on_failure": (
         "(self, exc_info, send_failed_event=True, return_ok=False)"
@@ -150,6 +153,17 @@ OVERRIDES: dict[str, str | None] = {
     ),
 }
 
+#: Functions and variables of modules: `module:name` -> as above.
+GLOBALS: dict[str, str | None] = {
+    # smartworker/worker/luggage.py
+    "billiard.common:terminate_handler_fired": "()",
+    "billiard.process:current_process": "()",
+    "celery.concurrency.prefork:process_initializer": "(app, hostname)",
+    # smartworker/worker/groups.py
+    "celery.app.amqp:_callback_publish_retry": None,
+    "celery.app.amqp:_callback_publish_max_retries": "(retry_policy, default_policy)",
+}
+
 #: Attributes that exist on instances only: `module:Class` -> their names, which must
 #: stand in the source of the class or of one of its parents.
 TOUCHED: dict[str, set[str]] = {
@@ -175,6 +189,8 @@ TOUCHED: dict[str, set[str]] = {
         "subscribed_to",
     },
     "celery.backends.redis:RedisBackend": {"_transport_options", "retry_policy"},
+    # smartworker/worker/program.py
+    "celery.worker.worker:WorkController": {"pool_cls"},
     # smartworker/worker/luggage.py
     "celery.app.task:Task": {"__trace__"},
     # smartworker/worker/asking.py

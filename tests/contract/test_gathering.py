@@ -163,3 +163,22 @@ def test_how_long_a_round_takes(
     observer.push(raw(1))
     made.until(1)
     assert made.poller.courier.patience == pytest.approx(found, abs=1e-9)
+
+
+def test_who_has_to_wait_does_not_ask_with_an_acknowledgement(
+    rig: RigOf, observer: Observer
+) -> None:
+    """Others have a try at a few messages first; a long queue is for all."""
+    made = rig(prefetch=4)
+    observer.push(raw(1))
+    made.until(1)
+    (first,) = work(made, begun=1)
+    made.poller.hearing.came_too_late()
+    observer.reset()
+    observer.push(raw(2))
+    made.settle()
+    first.ack()
+    made.settle()
+    assert observer.billed() == {"lrem": 1}
+    made.run(HEAD_START + LEAST_SPREAD + 0.001)
+    assert len(made.got) == 2

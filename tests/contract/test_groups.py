@@ -356,6 +356,21 @@ def test_a_lost_answer_is_at_least_once(
     assert ids(client) == made[2:]
 
 
+def test_a_worker_does_not_try_for_ever(
+    client: Any, proxy: FaultProxy, remote: Any
+) -> None:
+    """A group after a task, and nothing listens: without the cap this would not end."""
+    send = group(adds(remote, 3)).apply_async
+    proxy.refuse()
+    proxy.close()
+    policy = {"max_retries": None, "interval_start": 0, "interval_step": 0}
+    with pytest.raises(OperationalError):
+        remote.amqp._retry_publish(send, retry_policy=policy)
+    proxy.accept()
+    remote.signature("add").delay(1, 2)
+    assert len(messages(client)) == 1
+
+
 def test_without_retry_the_error_is_the_callers(
     client: Any, proxy: FaultProxy, remote: Any
 ) -> None:

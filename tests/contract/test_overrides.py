@@ -3,23 +3,32 @@
 import ast
 import importlib
 import inspect
+import os
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from billiard.context import Process
+from billiard.process import current_process
+from celery import Celery
+from celery.concurrency.prefork import process_initializer
 
 import smartworker
+from smartworker.worker import luggage
 
 HERE = Path(__file__)
 TABLES = runpy.run_path(str(HERE.with_name("overrides.py")))
 OVERRIDES: dict[str, str | None] = TABLES["OVERRIDES"]
+GLOBALS: dict[str, str | None] = TABLES["GLOBALS"]
 TOUCHED: dict[str, set[str]] = TABLES["TOUCHED"]
 
 ROOT = Path(smartworker.__file__).parent
 PACKAGES = ("broker", "worker", "store")
 FOREIGN = ("kombu", "celery", "redis", "apscheduler")
+#: What a pool process ends with if all is as we expect.
+AS_EXPECTED = 42
 
 
 def modules() -> Iterator[Any]:
@@ -70,6 +79,40 @@ def test_the_parent_still_has_it(path: str) -> None:
     assert found is not None, f"{path} is gone"
     if expected is not None:
         assert bare(inspect.signature(getattr(cls, name))) == expected
+
+
+@pytest.mark.parametrize("path", GLOBALS)
+def test_the_module_still_has_it(path: str) -> None:
+    """The name exists there, with these arguments."""
+    found, expected = find(path), GLOBALS[path]
+    if expected is not None:
+        assert bare(inspect.signature(found)) == expected
+
+
+def start_as_in_a_pool(app: Any) -> None:
+    """What Celery does first in a process of its pool; ends with what is there then."""
+    process_initializer(app, "a-host")
+    traces = [task.__trace__ for task in app.tasks.values()]
+    wrapped = all(hasattr(trace, "__wrapped__") for trace in traces)
+    takes = {bare(inspect.signature(trace)) for trace in traces}
+    ours = current_process().name != "MainProcess"
+    expected = wrapped and ours and takes == {"(uuid, args, kwargs, request=None)"}
+    os._exit(AS_EXPECTED if expected else 1)
+
+
+# Newer Pythons warn of forks beside threads, which other tests may have left.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_pool_process_makes_its_tracers_before_it_says_so() -> None:
+    """Its results go home only if the tasks have their tracers when we are called."""
+    assert current_process().name == "MainProcess"
+    app = Celery("pool", set_as_current=False)
+    luggage.connect()
+    app.finalize()
+    process = Process(target=start_as_in_a_pool, args=(app,))
+    process.start()
+    process.join(20)
+    assert process.exitcode == AS_EXPECTED
+    app.close()
 
 
 @pytest.mark.parametrize("path", TOUCHED)
@@ -126,17 +169,27 @@ def own_names() -> set[str]:
     return names
 
 
+def touched(node: ast.AST) -> list[str]:
+    """The names that this reads of something else: of an object or of a module."""
+    if isinstance(node, ast.Attribute):
+        return [node.attr]
+    imported = node.names if isinstance(node, ast.ImportFrom) else []
+    return [alias.name for alias in imported]
+
+
 def test_every_touched_private_name_is_in_the_table() -> None:
-    """`x._name` that is none of ours: listed, or nobody notices when it goes."""
+    """`x._name` or `from x import _name` that is none of ours: listed, or nobody
+    notices when it goes.
+    """
     listed = {path.rpartition(".")[2] for path in OVERRIDES}
+    listed |= {path.rpartition(":")[2] for path in GLOBALS}
     listed |= set().union(*TOUCHED.values()) | own_names()
     # Of os and sys: documented, in spite of their names.
     listed |= {"_exit", "_current_frames"}
     missing = set()
     for module in modules():
         for node in ast.walk(ast.parse(inspect.getsource(module))):
-            if not isinstance(node, ast.Attribute) or node.attr in listed:
-                continue
-            if node.attr.startswith("_") and not node.attr.startswith("__"):
-                missing.add(f"{module.__name__}:{node.lineno} {node.attr}")
+            for name in set(touched(node)) - listed:
+                if name.startswith("_") and not name.startswith("__"):
+                    missing.add(f"{module.__name__} {name}")
     assert missing == set()

@@ -10,7 +10,7 @@ import pytest
 import redis
 from celery import Celery, group, states
 from celery.app.task import Context
-from celery.exceptions import Retry
+from celery.exceptions import Reject, Retry
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import AsyncResult
 from kombu import pools
@@ -20,6 +20,7 @@ from smartworker.broker.channel import OUR_MARK
 from smartworker.settings import Settings
 from smartworker.store.client import connection_options
 from smartworker.store.meter import ledger
+from smartworker.worker.luggage import MAY_PACK, carrying
 
 pytestmark = pytest.mark.every_server
 
@@ -263,6 +264,35 @@ def test_a_retry_does_not_overwrite_the_run_that_was_faster(
     worker.backend.store_result("an-id", Retry("busy"), states.RETRY, request=run)
     assert ledger.by_command() == {"set": 2}
     assert waiting.state == ended
+
+
+def test_a_result_on_its_way_home_that_the_server_refuses(
+    worker: Any, client: Any
+) -> None:
+    """Its run is over and wants to be done, and nobody has the result: it goes back."""
+    worker.conf.result_backend_transport_options = {
+        "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+    }
+
+    def trace(task_id: str, *_: Any) -> None:
+        request = Context(properties={OUR_MARK: True}, delivery_info={})
+        worker.backend.mark_as_done(task_id, 42, request)
+        raise Reject("as a handler of the task says")
+
+    run = carrying(trace)
+    request = {"properties": {MAY_PACK: True}}
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Reject) as refused:
+            run("an-id", (), {}, request)
+    finally:
+        client.config_set("maxmemory", 0)
+    assert refused.value.requeue
+    with pytest.raises(Reject) as rejected:
+        run("an-id", (), {}, request)
+    assert not rejected.value.requeue
+    assert worker.AsyncResult("an-id").result == 42
 
 
 def test_a_first_delivery_is_not_asked_about(worker: Any) -> None:

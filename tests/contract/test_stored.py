@@ -1,5 +1,6 @@
 """A result is stored before its message is acknowledged, whatever the server says."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ import pytest
 import redis
 
 from smartworker.broker.bells import Bells
-from smartworker.broker.courier import Courier, Source
+from smartworker.broker.courier import SHORTEST_WAIT, Courier, Source
 from smartworker.broker.lease import Lease
 from smartworker.store.client import RedisError, connect, connection_options
 from smartworker.store.leases import Leases
@@ -47,13 +48,14 @@ class Desk:
     def __init__(self, url: str, client: Any) -> None:
         self.client = client
         self.consumer = Anybody()
-        source = Source(KEY, KEY, 0, True, self.consumer)
+        self.source = Source(KEY, KEY, 0, True, self.consumer)
+        self.sources = [self.source]
         self.clock = ManualClock(datetime.now(UTC))
         lease = Lease(Leases(client), "w1", "", self.clock, lambda: [KEY])
         own = connect(url)
         self.queues = Queues(own, "w1")
         self.courier = Courier(
-            self.queues, Bells(), lambda: [source], lease, clock=self.clock
+            self.queues, Bells(), lambda: self.sources, lease, clock=self.clock
         )
         self.courier.patience = ROUND_TRIP
         self.denied: list[RedisError] = []
@@ -116,6 +118,13 @@ def replica(client: Any) -> None:
     """It takes no writes."""
     client.config_set("replica-serve-stale-data", "yes")
     client.replicaof("127.0.0.1", 1)
+
+
+def poor(desk: Desk, may: str) -> None:
+    """From now on the courier may do only this much."""
+    words = ["SETUSER", "poor", "reset", "on", ">secret", "~*", "&*"]
+    desk.client.execute_command("ACL", *words, *may.split())
+    desk.queues.client.execute_command("AUTH", "poor", "secret")
 
 
 def well(client: Any) -> None:
@@ -194,18 +203,96 @@ def test_trouble_between_result_and_acknowledgement(desk: Desk) -> None:
     assert (desk.results(), desk.in_flight()) == (0, 0)
 
 
-def test_a_result_that_is_denied_for_good(desk: Desk, client: Any) -> None:
+def test_a_full_server_gets_no_result_until_the_next_round(desk: Desk) -> None:
+    """What ends meanwhile is acknowledged, 1 command each, whatever else waits."""
+    first, second, third = desk.take(3)
+    full(desk.client)
+    desk.finish([first, second])
+    with pytest.raises(redis.ResponseError):
+        desk.courier.flush()
+    ledger.drain()
+    desk.courier.acknowledge()
+    assert ledger.by_command() == {}
+    desk.courier.finish(third)
+    desk.courier.acknowledge()
+    assert (desk.in_flight(), ledger.by_command()) == (2, {"lrem": 1})
+    with pytest.raises(redis.ResponseError):
+        desk.courier.probe()
+    assert ledger.by_command() == {"lrem": 1, "set": 1}
+    well(desk.client)
+    desk.courier.flush()
+    assert (desk.results(), desk.in_flight()) == (2, 0)
+
+
+def test_trouble_with_one_message_does_not_hold_up_another(desk: Desk) -> None:
+    """A round that ends with an error: what it has stored is acknowledged in time."""
+    desk.finish(desk.take(1))
+    desk.waits.clear()
+    desk.client.hset("wrong", "kind", "of key")
+    wrong = replace(desk.source, queue_key="wrong")
+    desk.sources.append(wrong)
+    desk.courier.bells.pushed("wrong", 1)
+    with pytest.raises(redis.ResponseError):
+        desk.courier.round()
+    assert (desk.results(), desk.in_flight(), desk.waits) == (1, 1, [SHORTEST_WAIT])
+
+
+def test_a_result_that_is_denied_for_good(desk: Desk) -> None:
     """Told once with the reason; the message is done, and nothing is in trouble."""
     (one,) = desk.take(1)
-    client.execute_command(
-        "ACL", "SETUSER", "poor", "on", ">secret", "~*", "&*", "+@all", "-set"
-    )
-    desk.queues.client.execute_command("AUTH", "poor", "secret")
+    poor(desk, "+@all -set")
+    ledger.drain()
     desk.finish([one])
     desk.courier.flush()
     (error,) = desk.denied
     assert isinstance(error, redis.exceptions.NoPermissionError)
     assert (desk.results(), desk.in_flight(), desk.courier.underway()) == (0, 0, [])
+    # One of them asked whether the server takes anything at all.
+    assert ledger.by_command() == {"set": 1, "lrem": 2}
+
+
+@pytest.mark.parametrize("also", [True, False], ids=["beside others", "alone"])
+def test_an_account_that_may_do_nothing(desk: Desk, *, also: bool) -> None:
+    """No matter of the result, which is kept with its message."""
+    one, two = desk.take(2)
+    poor(desk, "+@all -@write")
+    desk.finish([one])
+    if also:
+        desk.courier.finish(two)
+    for _ in range(2):
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            desk.courier.flush()
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            desk.courier.probe()
+    assert desk.denied == []
+    assert one in desk.courier.underway()
+    poor(desk, "+@all")
+    desk.courier.flush()
+    assert (desk.results(), desk.in_flight()) == (1, 0 if also else 1)
+
+
+def test_whoever_is_told_of_a_denial_holds_up_nobody(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another thread acknowledges meanwhile, and an error is a line in the log."""
+    one, two = desk.take(2)
+    poor(desk, "+@all -set")
+    done: list[bool] = []
+
+    def tell(error: RedisError) -> None:
+        desk.courier.finish(two)
+        other = threading.Thread(target=desk.courier.flush)
+        other.start()
+        other.join(5)
+        done.append(not other.is_alive())
+        raise ValueError("it was too much")
+
+    result = Result("result", b"42", 60, tell)
+    desk.courier.finish(replace(one, result=result))
+    desk.courier.flush()
+    assert done == [True]
+    assert (desk.in_flight(), desk.courier.underway()) == (0, [])
+    assert "denial_not_stored" in caplog.text
 
 
 def test_a_message_that_goes_back_leaves_its_result(desk: Desk) -> None:

@@ -58,6 +58,19 @@ def wait(path):
     return "x"
 
 
+@app.task(shared=False, bind=True, max_retries=1)
+def calls(self, end):
+    """Has another task run in this process, says how far it is, and ends so."""
+    give.apply((2,))
+    self.update_state(state="HALFWAY", meta={"letters": 2})
+    app.backend.client.rpush("seen", app.AsyncResult(self.request.id).state)
+    if end == "failure":
+        raise ValueError("after the other one")
+    if end == "retry" and not self.request.retries:
+        raise self.retry(countdown=600)
+    return "x"
+
+
 class Unsure(app.Task):
     """Ends well, and then has second thoughts."""
 

@@ -214,6 +214,45 @@ def test_what_a_task_stores_by_itself_is_there_at_once(start_worker, carrying, c
     assert client.get("seen") == b"SUCCESS"
 
 
+@pytest.mark.parametrize("end", ["success", "failure", "retry"])
+def test_a_task_that_calls_another_one_in_its_process(
+    start_worker, carrying, client, line, end
+):
+    """The end of that one is not its own: what it stores meanwhile is there at once,
+    and nothing but its result goes home.
+    """
+    start(start_worker)
+    with line.watched():
+        result = carrying.calls.delay(end)
+        wait_until(lambda: meta(client, result).get("status") == end.upper())
+        if end != "retry":  # its next run is held until it is due
+            settled(client)
+    assert client.lrange("seen", 0, -1) == [b"HALFWAY"]
+    stored = meta(client, result)
+    senders = line.senders("SET", f"celery-task-meta-{result.id}")
+    if end == "success":
+        assert stored["result"] == "x"
+        assert senders & line.senders("LREM")
+    else:
+        assert not senders & line.senders("LREM")
+    if end == "failure":
+        assert stored["result"]["exc_type"] == "ValueError"
+        assert "after the other one" in stored["traceback"]
+    if end == "retry":
+        assert stored["retry_at"]
+
+
+@pytest.mark.parametrize("end", ["success", "failure"])
+def test_a_part_of_a_chord_that_calls_another_one(start_worker, carrying, client, end):
+    """It is stored and counted at once, however it ends."""
+    start(start_worker)
+    body = chord([carrying.calls.s(end), carrying.give.s(2)])(carrying.total.s())
+    wait_until(lambda: meta(client, body).get("status") == end.upper())
+    settled(client)
+    states = [meta(client, part)["status"] for part in body.parent]
+    assert states == [end.upper(), "SUCCESS"]
+
+
 def test_a_stock_sender_hears_of_it(start_worker, client, redis_url):
     """From the pool's process, which publishes what it has stored."""
     from celery import Celery

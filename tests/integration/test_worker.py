@@ -289,3 +289,10 @@ def test_a_pool_shares_what_was_there_before_it(start_worker, project):
     """No collection of garbage in a child writes to the objects of its parent."""
     start_worker("-c", "1")
     assert project.frozen.delay().get(timeout=10) > 10_000
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+def test_a_pool_without_children_shares_with_nobody(start_worker, project, pool):
+    """Its objects are collected as ever: the process may be somebody else's."""
+    start_worker("-P", pool)
+    assert project.frozen.delay().get(timeout=10) == 0

@@ -189,3 +189,14 @@ def test_where_others_were_faster_less_is_asked() -> None:
     bells.answered(KEY, 8, 0)
     bells.pushed(KEY, 100)
     assert len(bells.wishes([KEY], 8)) == 1
+
+
+def test_a_few_and_many() -> None:
+    """Eight messages are few; nine, or some that nobody counted, are not."""
+    bells = Bells()
+    bells.pushed(KEY, 8)
+    assert bells.few
+    bells.pushed(OTHER)
+    assert not bells.few
+    bells.look_everywhere([KEY])
+    assert not bells.few

@@ -5,9 +5,17 @@ from typing import Any
 import pytest
 from celery import Celery, states
 from celery.app.trace import TraceInfo, trace_ok_t
+from celery.exceptions import Reject
 
 from smartworker.store.queues import Result
-from smartworker.worker.luggage import LARGEST, MAY_PACK, Packed, carrying, luggage
+from smartworker.worker.luggage import (
+    LARGEST,
+    MAY_PACK,
+    Packed,
+    carrying,
+    luggage,
+    opened,
+)
 
 MAY = {"properties": {MAY_PACK: True}}
 RESULT = Result(b"key", "42", 60)
@@ -19,25 +27,35 @@ class Run:
     def __init__(self, info: Any = None, error: BaseException | None = None) -> None:
         self.info, self.error = info, error
         self.results = [RESULT]
-        self.ends_well = True
+        #: The task that has ended well, and the state that is stored of ours then.
+        self.ended, self.state = "an-id", states.SUCCESS
         self.packed: list[bool] = []
         self.stored = 0
+        #: Why it cannot be.
+        self.trouble: Exception | None = None
 
     def store(self) -> None:
         """The result, from here."""
         assert luggage.get() is None
+        if self.trouble is not None:
+            raise self.trouble
         self.stored += 1
 
     def trace(self, uuid: str, args: Any, kwargs: Any, request: Any) -> Any:
         """As Celery's tracer: the result is stored, then comes what comes."""
         mine = luggage.get()
         if mine is not None:
-            mine.is_open = self.ends_well
-            for result in self.results:
-                self.packed.append(mine.pack("an-id", result, self.store))
+            with opened(self.ended):
+                for result in self.results:
+                    self.pack(mine, result)
+            assert not mine.is_open
         if self.error is not None:
             raise self.error
         return trace_ok_t("value", self.info, 0.1, "text")
+
+    def pack(self, mine: Any, result: Result) -> None:
+        """Store a state of the run."""
+        self.packed.append(mine.pack("an-id", self.state, result, self.store))
 
     def __call__(self, request: Any = MAY, task_id: str = "an-id") -> Any:
         outcome = carrying(self.trace)(task_id, (), {}, request)
@@ -67,14 +85,24 @@ def test_without_leave_nothing_is_packed(request_of: Any) -> None:
 def test_another_task_called_on_the_way_is_not_packed() -> None:
     """Only the result of the run itself belongs to its outcome."""
     run = Run()
+    run.ended = "an-id"
     assert run(task_id="another").retstr == "text"
     assert (run.packed, run.stored) == ([False], 0)
 
 
-def test_what_is_stored_before_the_end_is_not_packed() -> None:
-    """By the task itself, which goes on."""
+def test_the_end_of_another_task_opens_nothing() -> None:
+    """One that the run has called in its own process: the run goes on."""
     run = Run()
-    run.ends_well = False
+    run.ended = "another"
+    assert run().retstr == "text"
+    assert (run.packed, run.stored) == ([False], 0)
+
+
+@pytest.mark.parametrize("state", [states.FAILURE, states.RETRY, "HALFWAY"])
+def test_other_states_are_not_packed(state: str) -> None:
+    """Whenever they are stored."""
+    run = Run()
+    run.state = state
     assert run().retstr == "text"
     assert (run.packed, run.stored) == ([False], 0)
 
@@ -101,6 +129,19 @@ def test_an_error_after_the_end_finds_the_result_stored(error: BaseException) ->
     with pytest.raises(type(error)):
         run()
     assert run.stored == 1
+
+
+@pytest.mark.parametrize("trouble", [OSError("away"), Reject("away", requeue=True)])
+@pytest.mark.parametrize("error", [None, ValueError("late"), Reject("no")])
+def test_a_result_that_cannot_be_stored_keeps_the_message(
+    trouble: Exception, error: BaseException | None
+) -> None:
+    """Whatever the run wanted to become of it: nothing else has the result."""
+    run = Run(info=TraceInfo(states.IGNORED), error=error)
+    run.trouble = trouble
+    with pytest.raises(Reject, match="away") as caught:
+        run()
+    assert caught.value.requeue
 
 
 def test_a_process_that_is_told_to_end_stores_nothing(
