@@ -19,7 +19,7 @@ test-faults: $(READY)
 pictures: $(READY)
 	PYTHONPATH=. $(BIN)/python docs/pictures.py
 
-# What it costs and how fast it is, beside its peers: hours, on a machine left alone.
+# What it costs and how fast it is, beside its peers: over an hour, on a quiet machine.
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 

@@ -25,7 +25,11 @@ MEASURES = (
 
 @click.command()
 @click.argument("measures", nargs=-1, type=click.Choice([*MEASURES, "report"]))
-@click.option("--peers", default="", help="Only these, with commas between.")
+@click.option(
+    "--peers",
+    default="",
+    help="Only these, with commas between; needs --into or --quick.",
+)
 @click.option("--quick", is_flag=True, help="Rough, in under five minutes.")
 @click.option(
     "--into",
@@ -39,6 +43,11 @@ def main(measures: tuple[str, ...], peers: str, quick: bool, into: Path | None) 
         raise click.BadParameter(
             f"{', '.join(sorted(unknown))}: choose from {', '.join(PEERS)}",
             param_hint="--peers",
+        )
+    if peers and not (into or quick):
+        raise click.UsageError(
+            "--peers would replace the repository's figures of all peers by those of a "
+            "few: add --into FOLDER, or --quick."
         )
     folder = into or (Path("build/bench") if quick else RESULTS)
     folder.mkdir(parents=True, exist_ok=True)

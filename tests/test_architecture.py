@@ -51,6 +51,13 @@ ARROWS = {
     },
 }
 
+# The same for what measures them; `python -m benchmarks` may import all of it.
+BENCH_ARROWS: dict[str, set[str]] = {
+    "lab": set(),
+    "measures": {"lab"},
+    "report": {"lab"},
+}
+
 # The only homes of each foreign world.
 HOMES = {
     "redis": {"store"},
@@ -217,6 +224,15 @@ def test_product_does_without_its_benchmarks(path: Path, tree: ast.Module) -> No
     """They measure it; it knows nothing of them."""
     found = [name for name in imports(tree) if name.partition(".")[0] == "benchmarks"]
     assert found == []
+
+
+@pytest.mark.parametrize("path", BENCHES, ids=shown)
+def test_measures_do_without_their_report(path: Path, tree: ast.Module) -> None:
+    """Raw numbers come first: the report reads them, and nothing measured needs it."""
+    home = path.relative_to(BENCHMARKS).parts[0]
+    for name in imports(tree):
+        if home in BENCH_ARROWS and name.startswith("benchmarks."):
+            assert name.split(".")[1] in BENCH_ARROWS[home] | {home}, name
 
 
 @every_module_and_bench

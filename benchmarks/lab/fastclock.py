@@ -40,7 +40,7 @@ class FastClock:
         if not libraries or faketime is None:
             raise Unavailable("libfaketime is not here: apt-get install faketime")
         if compiler is None:
-            raise Unavailable("there is no C compiler: apt-get install gcc")
+            raise Unavailable("there is no C compiler: apt-get install gcc libc6-dev")
         self._folder = tempfile.TemporaryDirectory(prefix="fastclock-")
         waits = Path(self._folder.name) / "clockwait.so"
         words = ["-shared", "-fPIC", "-O2", "-o", str(waits), str(SOURCE), "-ldl"]

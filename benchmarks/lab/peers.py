@@ -131,7 +131,7 @@ PEERS: dict[str, Peer] = {
         Peer("smartworker", "smartworker", "smartworker", CELERY, quiet()),
         Peer(
             "smartworker-window",
-            "smartworker, each 30 s",
+            "smartworker, window all day",
             "smartworker",
             CELERY,
             ALWAYS,

@@ -31,17 +31,17 @@ A quick run has no whole day: it takes smartworker's idle day from the plan, a t
 """
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from math import floor
 from typing import Any
 
 import click
 
+from benchmarks.lab import readings
+from benchmarks.lab.facts import Facts
 from benchmarks.lab.peers import Peer, Unavailable
 from benchmarks.lab.results import Plan
-from benchmarks.report import readings
-from benchmarks.report.facts import Facts
 from smartworker.budget import (
     DOLLARS_PER_COMMAND,
     FREE_COMMANDS,
@@ -50,8 +50,10 @@ from smartworker.budget import (
     LOOK_COMMANDS,
     OVERLAP_COMMANDS,
     TRIGGER_COMMANDS,
+    simulate,
 )
 from smartworker.cron.registry import Jobs
+from smartworker.policy import Policy
 from smartworker.settings import Settings
 from smartworker.worker.overview import Row, declared
 
@@ -59,8 +61,9 @@ DAYS = 30
 PEERS = ("smartworker", "celery", "celery-frugal-30", "celery-frugal-1800")
 #: Runs an hour or more often share one question for the server's clock.
 HOURLY = DAYS * 24
-#: The day whose schedules are priced; no change of clocks follows within a month.
-NOW = datetime(2026, 11, 10, tzinfo=UTC)
+#: When the schedules are priced, midnight in New York; no change of clocks follows
+#: within a month.
+NOW = datetime(2026, 11, 10, 5, tzinfo=UTC)
 #: The smallest plan that is not counted by the command, dollars a month: all fit in.
 FIXED = {"fixed 250 MB": 10.0}
 #: Seconds between two questions of somebody who polls, and of one long wait.
@@ -97,7 +100,7 @@ USERS = {
 
 @dataclass(frozen=True)
 class Units:
-    """What was measured, in commands; None where nobody waits in that way."""
+    """What was measured, in commands."""
 
     idle_day: float
     #: A task that requests queue, with all that comes with it.
@@ -106,13 +109,16 @@ class Units:
     run: float
     #: One question of somebody who asks each 2 s.
     question: float
+    #: Whether a job is a trigger and a run, and waits are long ones; else a job is a
+    #: task, and who waits asks each 2 s.
+    ours: bool = False
     #: The first and the last long wait together, and one between.
-    ends: float | None = None
+    ends: float = 0.0
     between: float = 0.0
 
     def wait(self, seconds: int) -> float:
         """Watching a task for so long."""
-        if self.ends is None:
+        if not self.ours:
             return self.question * -(-seconds // ASK)
         return self.ends + self.between * max(-(-seconds // WAIT) - 2, 0)
 
@@ -177,7 +183,8 @@ def measured(facts: Facts, peer: str, *, rough: bool = False) -> Units:
         task=known["day"] or known["tasks"],
         run=known["tasks"] - known["tasks (sender)"],
         question=known["tasks (status)"],
-        ends=(first or 0.0) + (last or 0.0) if ours else None,
+        ours=ours,
+        ends=(first or 0.0) + (last or 0.0),
         between=between or 0.0,
     )
 
@@ -196,10 +203,12 @@ def _sparse(facts: Facts, *, rough: bool) -> float | None:
 
 
 def _rough(facts: Facts, peer: str) -> float | None:
-    case = ("idle", peer)
     if peer == readings.OURS:
-        return facts.number(*case, "plan", readings.SINGLE)
-    return facts.number(*case, "cases", readings.SINGLE, "idle", "total_per_day")
+        settings = Settings()
+        policy = Policy(settings.windows, settings.quiet_poll)
+        return simulate(policy, NOW, NOW + timedelta(days=1)).commands
+    single = ("idle", peer, "cases", readings.SINGLE)
+    return facts.number(*single, "idle", "total_per_day")
 
 
 def bill(name: str, units: Units) -> dict[str, Any]:
@@ -209,9 +218,8 @@ def bill(name: str, units: Units) -> dict[str, Any]:
     to which paying by the command is not dearer than the cheapest fixed plan.
     """
     usage, jobs = USERS[name], scheduled(name)
-    own = units.ends is not None
     runs = {row.job.name: runs_of(row) for row in jobs}
-    task = units.task + usage.extra * own
+    task = units.task + usage.extra * units.ours
     month = Month(
         idle=units.idle_day * DAYS * usage.workers,
         jobs=sum(
@@ -233,7 +241,7 @@ def bill(name: str, units: Units) -> dict[str, Any]:
         "pay_until": tasks_within(
             round(min(FIXED.values()) / DOLLARS_PER_COMMAND), month.base, task
         ),
-        **(check if own else {}),
+        **(check if units.ours else {}),
     }
 
 
@@ -254,7 +262,7 @@ def run_cost(row: Row, units: Units, workers: int) -> float:
 
     Each worker that has not run it looks after it.
     """
-    if units.ends is None:
+    if not units.ours:
         return units.task
     clock = runs_of(row) <= HOURLY
     around = len(TRIGGER_COMMANDS) + len(HOLD_COMMANDS) + clock + len(HISTORY_COMMANDS)

@@ -23,12 +23,9 @@ as that of a stock worker whose `unacked_restore_interval` was made an hour (10 
 `celery-frugal-*` keep remote control and results; what Celery costs without them is
 not measured here.
 
-`plan` is an ordinary day of smartworker with its default windows as `smartworker
-simulate` foretells it: 3 hours of polls each 30 s, 21 of polls each 30 minutes, and the
-rows of the workers, which get ready when it begins. That a day is as planned is
-measured by `day.py`; here `smartworker-window` shows the first kind of hour and
-`smartworker` the second. A quick run has one case, 30 s (one poll of
-`smartworker-window`) and no hours.
+`smartworker-window` shows the hours with polls each 30 s, `smartworker` those with
+polls each 30 minutes; whole days of both, against their plan, are in `day.py`. A quick
+run has one case, 30 s (one poll of `smartworker-window`) and no hours.
 """
 
 import time
@@ -46,20 +43,13 @@ from benchmarks.lab.billing import Server
 from benchmarks.lab.fastclock import FastClock
 from benchmarks.lab.peers import Peer, Unavailable
 from benchmarks.lab.processes import bench
+from benchmarks.lab.readings import FEW
 from benchmarks.lab.results import Plan
-from smartworker.budget import simulate
-from smartworker.policy import Policy
-from smartworker.settings import Settings
 
-DAY = timedelta(days=1)
 #: Seconds that many workers may take to start at the same time.
 PATIENCE = 240.0
-#: Commands a minute below which 120 s say too little of a day.
-FEW = 20.0
 #: The clock of the hours: at 120 times a time-out of 5 s is still 42 ms.
 FACTOR, HOURS = 120, timedelta(hours=4)
-#: Of the plan: a day without a change of clocks in US/Eastern time, from midnight on.
-BEGIN = datetime(2026, 11, 10, 5, tzinfo=UTC)
 #: Peers of which all cases run at the same time: 38 workers.
 PEERS_AT_ONCE = 2
 
@@ -96,7 +86,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     """Peer -> `cases` -> "workers x queues" -> what was counted, see `count`.
 
     `hours` is the idling of a single worker on the fast clock, for peers that send
-    little; `plan` has commands of a day of smartworker by case.
+    little.
     """
     cases, look = ((SINGLE,), QUICK) if plan.quick else (CASES, THOROUGH)
     at_once = len(plan.peers) if plan.quick else PEERS_AT_ONCE
@@ -105,8 +95,6 @@ def measure(plan: Plan) -> dict[str, Any]:
     if few and not plan.quick:
         for name, hours in _hours(replace(plan, peers=few)).items():
             found[name]["hours"] = hours
-    if "cases" in found.get("smartworker", {}):
-        found["smartworker"]["plan"] = {str(c): planned(c.workers) for c in cases}
     return found
 
 
@@ -124,13 +112,6 @@ def count(peer: Peer, cases: tuple[Case, ...], look: Look) -> dict[str, Any]:
     rate = found[str(SINGLE)]["idle"]["total_per_minute"]
     click.echo(f"{peer.title}: {rate:.1f} commands a minute")
     return {"cases": found}
-
-
-def planned(workers: int) -> int:
-    """Commands of an ordinary day as `smartworker simulate` foretells them."""
-    settings = Settings()
-    policy = Policy(settings.windows, settings.quiet_poll)
-    return simulate(policy, BEGIN, BEGIN + DAY, workers=workers).commands
 
 
 def _count(peer: Peer, case: Case, look: Look) -> dict[str, Any]:

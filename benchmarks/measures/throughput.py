@@ -44,10 +44,9 @@ REPETITIONS = 3
 #: Seconds after which a run ends unfinished: (full, quick).
 PATIENCE = 60.0, 4.0
 LOOK_SECONDS = 0.005
-REFERENCE = "celery"
 #: Their backlog is a tenth: RQ forks for each task, arq fetches two in half a second.
 SLOW = ("rq", "arq")
-PAIR = ("smartworker", REFERENCE)
+PAIR = ("smartworker", "celery")
 #: Left out of a quick run; celery-redis-plus takes what waits only after 10 s.
 FULL_ONLY = ("celery-frugal-30", "celery-redis-plus")
 #: A busy worker does not poll, so another interval changes nothing here.
@@ -78,10 +77,9 @@ SERIES = (
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    """Peer -> series -> `tasks_per_second`, `cpu_seconds_per_1000`, `ratio`, `runs`.
+    """Peer -> series -> `tasks_per_second`, `cpu_seconds_per_1000`, `runs`.
 
-    The first two are medians; `ratio` is the rate against `celery` in the same series,
-    None where that was not measured.
+    The first two are medians.
     """
     left_out = (*SAME_AS_ANOTHER, *(FULL_ONLY if plan.quick else ()))
     peers = tuple(peer for peer in plan.peers if peer.name not in left_out)
@@ -103,10 +101,8 @@ def _series(
         for peer in [p for p in peers if not turn or p.name in PAIR]:
             runs[peer.name].append(_run(series, peer, quick))
     found = {name: _medians(of_peer) for name, of_peer in runs.items()}
-    reference = found.get(REFERENCE, {}).get("tasks_per_second")
     for name, numbers in found.items():
         rate = numbers["tasks_per_second"]
-        numbers["ratio"] = round(rate / reference, 2) if reference else None
         click.echo(f"throughput {series.name}: {name} {rate:.0f} tasks/s")
     return found
 

@@ -5,16 +5,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.lab.facts import Facts
 from benchmarks.lab.results import RESULTS
 from benchmarks.report import bill, commands, goals, growth, speed, summary
-from benchmarks.report.facts import Facts
-from benchmarks.report.pages import filled
 from benchmarks.report.tables import Table
 
 ROOT = Path(__file__).parent.parent.parent
 README = ROOT / "README.md"
 DETAILS = ROOT / "benchmarks" / "README.md"
 PICTURE = ROOT / "docs" / "pictures" / "cost.svg"
+#: Characters of a line in a log, where nobody says how many there are.
+WIDTH = 120
 #: In the order of `python -m benchmarks`.
 FIGURES = (
     commands.idle,
@@ -35,6 +36,8 @@ def write(folder: Path) -> None:
     """
     facts = Facts.of(folder)
     console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
     for table in tables(facts):
         console.print(table.printed(), "")
     if folder.resolve() == RESULTS.resolve() and not facts.quick:
@@ -58,6 +61,19 @@ def pages(facts: Facts) -> Mapping[Path, str]:
         README: filled(README.read_text(encoding="utf-8"), "costs", _summary(facts)),
         PICTURE: summary.picture(facts),
     }
+
+
+def filled(page: str, name: str, text: str) -> str:
+    """The page with `text` between `<!-- name -->` and `<!-- /name -->`.
+
+    Raises ValueError where the page has not both of them.
+    """
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    before, opened, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (opened and closed):
+        raise ValueError(f"the page has no {begin.strip()} with its end")
+    return f"{before}{begin}\n{text.strip()}\n\n{end}{after}"
 
 
 def _goals(facts: Facts) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from benchmarks.report.facts import Facts
+from benchmarks.lab.facts import Facts
+from benchmarks.report.rows import excuses
 from benchmarks.report.tables import DASH, MISSING, Table, count
 
 Month = Mapping[str, Any]
@@ -33,13 +34,8 @@ def _users(facts: Facts, title: str, cell: Callable[[Month], str]) -> Table:
         (user, *(_cell(facts, name, user, cell) for name in names)) for user in users
     ]
     blank = (MISSING, *[""] * len(peers))
-    missing = (
-        f"{shown}: {why}."
-        for name, shown in peers
-        if (why := facts.why_not("bill", name)) is not None
-    )
     columns = ("", *(shown for _, shown in peers))
-    return Table(title, columns, rows or [blank], " ".join(missing))
+    return Table(title, columns, rows or [blank], excuses(facts, "bill"))
 
 
 def _cell(facts: Facts, peer: str, user: str, cell: Callable[[Month], str]) -> str:

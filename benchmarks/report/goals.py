@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from benchmarks.report import readings as read
-from benchmarks.report.facts import Facts
+from benchmarks.lab import readings as read
+from benchmarks.lab.facts import Facts
 from benchmarks.report.tables import MISSING, Table, count, exact
 
 #: What a lease (2 commands a stretch of work) and the sum of the month (1 for each 90

@@ -1,8 +1,10 @@
 """The tables of what grows: a row for each step, a column for each peer and figure."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from benchmarks.report.facts import Facts
+from benchmarks.lab.facts import Facts
+from benchmarks.report.rows import excuses
 from benchmarks.report.tables import MISSING, Table, count
 
 Path = tuple[str, ...]
@@ -36,24 +38,21 @@ PARTS: Mapping[str, tuple[str, str, Mapping[str, Path]]] = {
 
 
 def tables(facts: Facts) -> Iterator[Table]:
-    """All four, or one that says that nothing was measured."""
-    if facts.at("growth") is None:
-        yield Table("How cost and time grow", ("",), [(MISSING,)])
-        return
-    for part, (title, head, figures) in PARTS.items():
-        peers = [p for p in facts.peers("growth") if facts.at("growth", p[0], part)]
-        if peers:
-            yield _steps(facts, part, (title, head), figures, peers)
+    """All four, or one that says why nothing was measured."""
+    missing = excuses(facts, "growth")
+    found = [table for part in PARTS if (table := _steps(facts, part))]
+    if found:
+        yield replace(found[0], note=missing)
+        yield from found[1:]
+    else:
+        yield Table("How cost and time grow", ("",), [(missing or MISSING,)])
 
 
-def _steps(
-    facts: Facts,
-    part: str,
-    titles: tuple[str, str],
-    figures: Mapping[str, Path],
-    peers: list[tuple[str, str]],
-) -> Table:
-    title, head = titles
+def _steps(facts: Facts, part: str) -> Table | None:
+    title, head, figures = PARTS[part]
+    peers = [p for p in facts.peers("growth") if facts.at("growth", p[0], part)]
+    if not peers:
+        return None
     heads = [f"{shown}: {what}".rstrip(": ") for _, shown in peers for what in figures]
     steps = dict.fromkeys(
         step for name, _ in peers for step in facts.at("growth", name, part)

@@ -1,12 +1,12 @@
 """The picture of the README: bars of all peers, two charts side by side, as SVG.
 
-Each step of a scale is ten times the one before. The file has its own ground and both
-sets of colours, so it is legible on any page, light or dark.
+The file has its own ground and both sets of colours, so it is legible on any page,
+light or dark.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, log10
+from math import ceil, floor, log10
 from xml.etree import ElementTree as Tree
 
 from benchmarks.report.tables import MISSING, count
@@ -14,11 +14,13 @@ from smartworker.review.svg import Drawing
 
 WIDTH = 880.0
 ROW, BAR = 24.0, 14.0
-TOP, FOOT = 84.0, 36.0
+TOP, FOOT = 84.0, 52.0
 MARGIN = 16.0
 #: From where to where the scale of each chart goes; figures stand to the right of it.
-CHARTS = ((220.0, 490.0), (585.0, 795.0))
-SCALE = "each line of a scale is ten times the one before"
+CHARTS = ((240.0, 490.0), (585.0, 795.0))
+TENS = "each line is ten times the one before"
+#: The most lines of an even scale beside its zero.
+LINES = 5
 STYLE = """
 svg { --ground: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0;
   --ours: #1a7f37; --theirs: #8c959f; --limit: #cf222e;
@@ -52,11 +54,27 @@ class Bars:
 
 @dataclass(frozen=True)
 class Chart:
-    """What its figures are; and a limit among them with its name, if there is one."""
+    """What its figures are; and a limit among them with its name, if there is one.
+
+    `tens`: each line of the scale is ten times the one before, from 1 on; else the
+    lines are evenly spaced, from 0 on.
+    """
 
     head: str
     limit: float | None = None
     told: str = ""
+    tens: bool = False
+
+    def scale(self, most: float) -> list[int]:
+        """What its lines stand for, the last at least `most`."""
+        if self.tens:
+            return [10**power for power in range(ceil(log10(max(most, 10))) + 1)]
+        step = _round_step(most / LINES)
+        return [step * line for line in range(max(ceil(most / step), 1) + 1)]
+
+    def share(self, value: float, last: int) -> float:
+        """Where a figure is on the way from the first line to the last, 0 to 1."""
+        return log10(max(value, 1)) / log10(last) if self.tens else value / last
 
 
 def drawn(title: str, charts: tuple[Chart, Chart], bars: Sequence[Bars]) -> str:
@@ -66,7 +84,6 @@ def drawn(title: str, charts: tuple[Chart, Chart], bars: Sequence[Bars]) -> str:
     _dress(drawing.root, height)
     drawing.box("ground", _x(0.5), 0.5, _x(WIDTH - 1), height - 1, round_by=6)
     drawing.text("head", _x(MARGIN), 30, title)
-    drawing.text("soft", _x(WIDTH - MARGIN), 30, SCALE, "end")
     for row, each in enumerate(bars):
         kind = "ours-text" if each.ours else "theirs-text"
         drawing.text(kind, _x(MARGIN), _foot(row), each.title)
@@ -78,14 +95,19 @@ def drawn(title: str, charts: tuple[Chart, Chart], bars: Sequence[Bars]) -> str:
 def _chart(drawing: Drawing, chart: Chart, index: int, bars: Sequence[Bars]) -> None:
     left, right = CHARTS[index]
     values = [each.values[index] for each in bars]
-    most = max([10.0, chart.limit or 0, *(value or 0 for value in values)])
-    steps = ceil(log10(most))
+    scale = chart.scale(max([chart.limit or 0, *(value or 0 for value in values)]))
 
     def place(value: float) -> float:
-        return left + log10(max(value, 1.0)) / steps * (right - left)
+        return left + chart.share(value, scale[-1]) * (right - left)
 
     drawing.text("soft", _x(left), 56, chart.head)
-    _scale(drawing, [_x(place(10.0**step)) for step in range(steps + 1)], len(bars))
+    foot = TOP + ROW * len(bars)
+    for line in scale:
+        x = _x(place(line))
+        drawing.line("grid", (x, TOP - 8, x, foot))
+        drawing.text("soft", x, foot + 16, _short(line), "middle")
+    if chart.tens:
+        drawing.text("soft", _x(left), foot + 36, TENS)
     for row, value in enumerate(values):
         if value is not None:
             kind = "ours" if bars[row].ours else "theirs"
@@ -93,7 +115,7 @@ def _chart(drawing: Drawing, chart: Chart, index: int, bars: Sequence[Bars]) -> 
             drawing.box(kind, _x(left), TOP + ROW * row, _x(width), BAR, round_by=2)
     if chart.limit is not None:
         x = _x(place(chart.limit))
-        drawing.line("limit", (x, TOP - 8, x, TOP + ROW * len(bars)))
+        drawing.line("limit", (x, TOP - 8, x, foot))
         drawing.text("told", x, TOP - 12, chart.told, "middle")
     for row, value in enumerate(values):
         x = left if value is None else max(place(value), left + 2)
@@ -102,12 +124,10 @@ def _chart(drawing: Drawing, chart: Chart, index: int, bars: Sequence[Bars]) -> 
         drawing.text(kind, _x(x + 6), _foot(row), _figure(value))
 
 
-def _scale(drawing: Drawing, places: Sequence[float], rows: int) -> None:
-    """A line at each power of ten, with what it stands for below."""
-    foot = TOP + ROW * rows
-    for power, x in enumerate(places):
-        drawing.line("grid", (x, TOP - 8, x, foot))
-        drawing.text("soft", x, foot + 16, _short(10**power), "middle")
+def _round_step(least: float) -> int:
+    """The first of 1, 2, 5, 10, 20, 50... that is not less."""
+    power: int = 10 ** floor(log10(max(least, 1)))
+    return next(power * digit for digit in (1, 2, 5, 10) if power * digit >= least)
 
 
 def _dress(root: Tree.Element, height: float) -> None:
@@ -132,12 +152,12 @@ def _figure(value: float | None) -> str:
     return MISSING if value is None else count(round(value))
 
 
-def _short(power: int) -> str:
-    """`1`, `100`, `10K`, `1M`."""
+def _short(number: int) -> str:
+    """`1`, `100`, `1.5K`, `10K`, `1M`."""
     for size, letter in ((1_000_000, "M"), (1000, "K")):
-        if power >= size:
-            return f"{power // size}{letter}"
-    return str(power)
+        if number >= size:
+            return f"{number / size:g}{letter}"
+    return str(number)
 
 
 def _x(pixels: float) -> float:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from benchmarks.report.facts import Facts
-from benchmarks.report.readings import STOCK, memory, processor
+from benchmarks.lab.facts import Facts
+from benchmarks.lab.readings import STOCK, memory, processor, rate
 from benchmarks.report.rows import Cell, by_peer
-from benchmarks.report.tables import Table, count, megabytes, ms, seconds, times
+from benchmarks.report.tables import DASH, Table, count, megabytes, ms, seconds, times
 
 
 def footprint(facts: Facts) -> Iterator[Table]:
@@ -50,35 +50,48 @@ def pickup(facts: Facts) -> Iterator[Table]:
             "pickup",
             title,
             {"ratio of p50": number("ratio", times), **{n: number(n) for n in names}},
-            having=series,
+            having=None if series == "local" else series,
         )
 
 
 def throughput(facts: Facts) -> Iterator[Table]:
-    """Tasks a second of every backlog."""
+    """Tasks a second of every backlog; what each peer did, then what the pair did."""
 
-    def rate(series: str) -> Cell:
+    def number(name: str, shown: Callable[[float | None], str] = count) -> Cell:
+        return lambda peer: shown(facts.number("throughput", peer, "plain", name))
+
+    def both(series: str) -> Cell:
         def cell(peer: str) -> str:
-            at = ("throughput", peer, series)
-            found = facts.number(*at, "tasks_per_second")
+            found = facts.number("throughput", peer, series, "tasks_per_second")
             if found is None:
-                return ""
-            return f"{times(facts.number(*at, 'ratio'))} ({count(found)}/s)"
+                return DASH
+            return f"{times(rate(facts, peer, series))} ({count(found)}/s)"
 
         return cell
 
     yield by_peer(
         facts,
         "throughput",
-        "Working off a backlog: ratio, and tasks a second",
+        "Working off a backlog",
         {
-            "20,000 tasks": rate("plain"),
-            "no results": rate("no-results"),
-            "early acknowledgement": rate("early"),
-            "link of 20 ms": rate("link"),
-            "1 KB each": rate("1KB"),
-            "100 KB each": rate("100KB"),
+            "ratio": lambda peer: times(rate(facts, peer, "plain")),
+            "tasks a second": number("tasks_per_second"),
+            "CPU of 1,000 tasks": number("cpu_seconds_per_1000", seconds),
         },
-        f"Ratios are to `{STOCK}` in the same series. A backlog is smaller where the "
-        "docstring says so.",
+        "20,000 tasks with results; fewer where the docstring says so. CPU: processor "
+        "seconds of all processes of the worker.",
+    )
+    yield by_peer(
+        facts,
+        "throughput",
+        "Working off other backlogs: ratio, and tasks a second",
+        {
+            "no results": both("no-results"),
+            "early acks": both("early"),
+            "link of 20 ms": both("link"),
+            "1 KB each": both("1KB"),
+            "100 KB each": both("100KB"),
+        },
+        f"Ratios are to `{STOCK}` in the same series.",
+        having="link",
     )

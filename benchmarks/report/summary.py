@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from benchmarks.lab import readings as read
+from benchmarks.lab.facts import Facts
 from benchmarks.lab.peers import PEERS
-from benchmarks.report import readings as read
-from benchmarks.report.facts import Facts
 from benchmarks.report.picture import Bars, Chart, drawn
 from benchmarks.report.tables import MISSING, Table, count, times
 from smartworker.budget import FREE_COMMANDS
@@ -66,6 +66,7 @@ def picture(facts: Facts) -> str:
             "commands of a day without work",
             FREE_COMMANDS / 30,
             f"free: {FREE_COMMANDS:,} a month",
+            tens=True,
         ),
         Chart("commands of 1,000 tasks with their results"),
     )

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
 
+from rich.console import JustifyMethod
 from rich.table import Table as Printed
 
 #: What stands where a measure never ran, and where one figure among others is missing.
 MISSING, DASH = "not measured", "\N{EN DASH}"
+#: Characters up to which what a row is about stays in one line.
+NAME = 30
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,10 @@ class Table:
         """For a terminal; what was missed is red."""
         found = Printed(title=self.title, caption=self.note, title_justify="left")
         for index, column in enumerate(self.columns):
-            found.add_column(column, justify="right" if index else "left")
+            side: JustifyMethod = "right" if index else "left"
+            names = not index and all(len(row[0]) <= NAME for row in self.rows)
+            # A word that is too long goes on in the next line, for `…` tells nothing.
+            found.add_column(column, justify=side, overflow="fold", no_wrap=names)
         for row in self.rows:
             found.add_row(*row, style="red" if "MISSED" in row else None)
         return found

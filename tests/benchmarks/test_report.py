@@ -1,24 +1,31 @@
 """The report: every figure comes from the raw numbers, and every page holds them."""
 
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Tree
 
 import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks import report
+from benchmarks.__main__ import main
+from benchmarks.lab import readings
+from benchmarks.lab.facts import Facts
 from benchmarks.lab.peers import PEERS
 from benchmarks.lab.results import RESULTS
-from benchmarks.report import goals, readings, summary
-from benchmarks.report.facts import Facts
+from benchmarks.report import bill, commands, filled, goals, growth, speed, summary
 from benchmarks.report.goals import GOALS, Verdict
-from benchmarks.report.pages import filled
-from benchmarks.report.tables import MISSING
+from benchmarks.report.picture import Chart
+from benchmarks.report.tables import MISSING, Table
 from tests.benchmarks import made_up
 from tests.browser import OpenPage, browser, open_page  # noqa: F401 - fixtures
 
 Numbers = dict[str, Any]
+Group = Callable[[Facts], Iterator[Table]]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -97,8 +104,8 @@ MISSES: tuple[tuple[str, float], ...] = (
     ("tasks smartworker results group per_task", 3.11),
     ("pickup smartworker local ratio", 1.001),
     ("pickup smartworker both_link ratio", 0.51),
-    ("throughput smartworker early ratio", 1.99),
-    ("throughput smartworker link ratio", 4.99),
+    ("throughput smartworker early tasks_per_second", 1599),
+    ("throughput smartworker link tasks_per_second", 3999),
     ("footprint smartworker idle_bytes", 101e6),
     ("footprint smartworker idle_cpu_seconds_per_hour", 0.61),
     ("day smartworker autumn unexplained", 1),
@@ -150,11 +157,56 @@ def test_every_peer_stands_in_both_tables_that_matter(numbers: Numbers) -> None:
         assert [row[0] for row in table.rows] == titles
 
 
-def test_a_peer_that_could_not_run_says_why(numbers: Numbers) -> None:
-    """The reason stands where its figures would."""
-    numbers["idle"]["rq"] = {"unavailable": "RQ needs python9.9, which is not here"}
-    shown = "\n".join(table.markdown() for table in report.tables(facts(numbers)))
-    assert f"| {PEERS['rq'].title} | RQ needs python9.9, which is not here |" in shown
+@pytest.mark.parametrize(
+    ("measure", "group"),
+    [
+        ("idle", commands.idle),
+        ("tasks", commands.tasks),
+        ("footprint", speed.footprint),
+        ("pickup", speed.pickup),
+        ("throughput", speed.throughput),
+    ],
+)
+def test_a_peer_that_could_not_run_says_why(
+    measure: str, group: Group, numbers: Numbers
+) -> None:
+    """The reason stands where its figures would, in the first table of the measure."""
+    why = "RQ needs python9.9, which is not here"
+    numbers[measure]["rq"] = {"unavailable": why}
+    first = next(group(facts(numbers)))
+    assert (PEERS["rq"].title, why) in [tuple(row[:2]) for row in first.rows]
+
+
+@pytest.mark.parametrize(
+    ("measure", "tables"), [("growth", growth.tables), ("bill", bill.tables)]
+)
+@pytest.mark.parametrize("all_of_it", [False, True])
+def test_a_column_that_is_missing_has_its_reason_below(
+    measure: str, tables: Group, all_of_it: bool, numbers: Numbers
+) -> None:
+    """Where peers stand side by side, be it one that could not run or all."""
+    lost = ("smartworker", "celery") if all_of_it else ("celery",)
+    for peer in lost:
+        numbers[measure][peer] = {"unavailable": f"no {peer}, for a reason"}
+    first = next(tables(facts(numbers)))
+    for peer in lost:
+        shown = " ".join(first.markdown().split())
+        assert f"no {peer}, for a reason" in shown
+
+
+def test_a_table_is_whole_in_a_log(
+    elsewhere: Path, numbers: Numbers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `make bench` prints into a file has the names of all peers in one piece."""
+    made_up.write(elsewhere / "results", numbers)
+    report.write(elsewhere / "results")
+    printed = capsys.readouterr().out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed
+    rows = [row[0] for table in report.tables(facts(numbers)) for row in table.rows]
+    for peer in PEERS.values():
+        assert printed.count(f"\n\N{BOX DRAWINGS LIGHT VERTICAL} {peer.title} ") == (
+            rows.count(peer.title)
+        )
 
 
 def test_few_commands_in_two_minutes_are_not_scaled_to_a_day(numbers: Numbers) -> None:
@@ -216,7 +268,34 @@ def test_a_page_without_its_marks_is_refused() -> None:
             filled(broken, "x", "new")
 
 
+def test_a_few_peers_do_not_replace_the_figures_of_all(tmp_path: Path) -> None:
+    """`--peers` alone is refused; with a folder of its own it is not."""
+    words = ["report", "--peers", "rq"]
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == 2
+    assert "add --into FOLDER, or --quick" in " ".join(refused.output.split())
+    assert CliRunner().invoke(main, [*words, "--into", str(tmp_path)]).exit_code == 0
+
+
 # -- the picture ---------------------------------------------------------------------
+
+
+@given(st.floats(0, 1e9), st.booleans())
+def test_scales_reach_what_they_show(most: float, tens: bool) -> None:
+    """Few lines, the last not below the longest bar, nor far above it."""
+    chart = Chart("", tens=tens)
+    lines = chart.scale(most)
+    assert lines == sorted(set(lines))
+    assert 2 <= len(lines) <= (11 if tens else 6)
+    assert lines[-1] >= most
+    assert lines[-2] <= max(most, 1)
+    assert [chart.share(line, lines[-1]) for line in (lines[0], lines[-1])] == [0, 1]
+
+
+def test_an_even_scale() -> None:
+    """Steps are 1, 2 or 5 of a power of ten."""
+    assert Chart("").scale(67_000) == [0, 20_000, 40_000, 60_000, 80_000]
+    assert Chart("", tens=True).scale(778_000)[-2:] == [100_000, 1_000_000]
 
 
 @pytest.fixture(params=["measured", "nothing measured"])

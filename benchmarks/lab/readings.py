@@ -7,11 +7,12 @@ flags, from the same run.
 from statistics import fmean
 from typing import Any
 
-from benchmarks.measures.idle import FEW
-from benchmarks.report.facts import Facts, ratio
+from benchmarks.lab.facts import Facts, ratio
 
 OURS, STOCK = "smartworker", "celery"
 SINGLE = "1x1"
+#: Commands a minute below which an idle window of two minutes says too little of a day.
+FEW = 20.0
 #: Hours of the day on which clocks are put forward; less is part of a day.
 SHORTEST_DAY = 23
 #: Modes of acknowledgement: late, as smartworker has it by default, and early.
@@ -79,13 +80,20 @@ def pickup_through_link(facts: Facts, peer: str) -> float | None:
 
 def throughput(facts: Facts, peer: str) -> float | None:
     """Tasks a second beside the server, as a ratio: the worse mode, if it ran both."""
-    found = [facts.number("throughput", peer, series, "ratio") for series in MODES]
+    found = [rate(facts, peer, series) for series in MODES]
     return min((each for each in found if each is not None), default=None)
 
 
 def throughput_through_link(facts: Facts, peer: str) -> float | None:
     """Tasks a second with 20 ms to the server, as a ratio."""
-    return facts.number("throughput", peer, "link", "ratio")
+    return rate(facts, peer, "link")
+
+
+def rate(facts: Facts, peer: str, series: str) -> float | None:
+    """Tasks a second of one series, as a ratio."""
+    path = (series, "tasks_per_second")
+    mine, stock = (facts.number("throughput", each, *path) for each in (peer, STOCK))
+    return ratio(mine, stock)
 
 
 def memory(facts: Facts, peer: str) -> float | None:
