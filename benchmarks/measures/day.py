@@ -23,7 +23,7 @@ documented; nothing else; ledgers and server equal.
 
 A speed at which the worker reports trouble (its time-outs are 600 times as short, too)
 does not hold: the day is repeated at the next lower one, and `not_held` has what was
-reported. `--quick`: 9 h of the night of the change without tasks, and nothing else.
+reported. `--quick`: 7 h of the night of the change without tasks, and nothing else.
 What idle hours of the others cost on such a clock is in `idle.py`.
 """
 
@@ -94,9 +94,9 @@ def measure(plan: Plan) -> dict[str, Any]:
 
 
 def night(peer: Peer) -> dict[str, Any]:
-    """From 7 PM to 3 AM: both edges of the window, and the hour that comes twice."""
-    begin = SETTINGS.windows.midnight(LONG) - timedelta(hours=5)
-    return {"night": checked(peer, Stretch(begin, begin + timedelta(hours=9)))}
+    """From 7:30 PM to the second 1:30 AM, with both edges of the window."""
+    begin = SETTINGS.windows.midnight(LONG) - timedelta(hours=4.5)
+    return {"night": checked(peer, Stretch(begin, begin + timedelta(hours=7)))}
 
 
 def days(peer: Peer) -> dict[str, Any]:

@@ -18,8 +18,8 @@ with results, sent one by one (RQ 1,000, arq 250).
 seconds, times 20, by the kernel's nanosecond clock of each process; all peers idle side
 by side here, since together they use a few per cent of one core.
 
-A quick run starts each once, watches all side by side, and shorter: 5 s to the
-memory, then 10 s of processor time, then 500 tasks.
+A quick run starts each once, watches all side by side, and shorter: 3 s to the
+memory, then 8 s of processor time, then 500 tasks.
 """
 
 import time
@@ -68,7 +68,7 @@ class Watch:
     tasks: int
 
 
-QUICK = Watch(5.0, 10.0, 500)
+QUICK = Watch(3.0, 8.0, 500)
 MEMORY = Watch(10.0, 0.0, 10_000)
 PROCESSOR = Watch(30.0, 180.0, 0)
 

@@ -14,7 +14,7 @@ brings a task is not one that runs out.
 
 `queues`: one worker that consumes 1, 7, 20 or 50 queues. `boot` is from its start until
 5 s after it takes tasks, less those seconds' share of idling; `idle_per_minute` is
-scaled from the 120 s that follow (quick 20 s).
+scaled from the 120 s that follow (quick 12 s).
 
 `backlog`: milliseconds a task takes while 10 to 100,000 wait: of 500 tasks (quick 100),
 the wall time between the first and the last begun, over their number, both processes of
@@ -82,7 +82,7 @@ FULL = Steps(
 QUICK = Steps(
     workers=(1, 3),
     queues=(1, 50),
-    idle_seconds=20.0,
+    idle_seconds=12.0,
     backlogs=(10, 10_000),
     payloads={100: 500, 100_000: 100},
     singles=10,

@@ -2,7 +2,7 @@
 
 Method. Every peer gets a server of its own, one worker and one sender (a process that
 stays connected, as a web process does). All are started before the first sample, and
-the samples go round: 300 rounds (quick 40; through links 150 and 10), in each one task
+the samples go round: 300 rounds (quick 20; through links 150 and 10), in each one task
 of each peer, in an order drawn anew, each after a random gap of 5 to 30 ms (through
 links 100 to 200 ms, so that the last task's acknowledgement is through) and awaited
 before the next is sent. So nothing ever queues, and what the machine does meanwhile
@@ -67,7 +67,7 @@ class Pace:
     gap: tuple[float, float]
 
 
-LOCAL = Pace((300, 40), (0.005, 0.03))
+LOCAL = Pace((300, 20), (0.005, 0.03))
 FAR = Pace((150, 10), (0.1, 0.2))
 
 

@@ -42,7 +42,7 @@ from benchmarks.lab.results import Plan
 ROUND_TRIP = 0.02
 REPETITIONS = 3
 #: Seconds after which a run ends unfinished: (full, quick).
-PATIENCE = 60.0, 4.0
+PATIENCE = 60.0, 3.0
 LOOK_SECONDS = 0.005
 #: Their backlog is a tenth: RQ forks for each task, arq fetches two in half a second.
 SLOW = ("rq", "arq")
