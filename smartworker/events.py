@@ -143,6 +143,32 @@ WORKER = (
         "warning",
     ),
     Event(
+        "setting_renamed",
+        ("former", "setting"),
+        "A setting is set by its former name, which works until it is taken out; said "
+        "at the start.",
+        "warning",
+    ),
+    Event(
+        "doctor_alarmed",
+        ("subject", "risk", "advice"),
+        "`smartworker doctor` calls this critical: tasks or secrets are at risk; said "
+        "at the start.",
+        "critical",
+    ),
+    Event(
+        "doctor_warned",
+        ("subject", "risk", "advice"),
+        "`smartworker doctor` warns of this; said at the start.",
+        "warning",
+    ),
+    Event(
+        "doctor_failed",
+        ("error",),
+        "The doctor's look at the start came to nothing; the process goes on.",
+        "warning",
+    ),
+    Event(
         "server_risk",
         ("risk", "advice"),
         "The server is set up to lose tasks; said at the start.",

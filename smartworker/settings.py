@@ -4,7 +4,7 @@ The table of `variables.py` is the contract with the environment; nothing else i
 package reads environment variables.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_address
@@ -14,18 +14,21 @@ from urllib.parse import quote, unquote, urlsplit
 
 from smartworker.credentials import check_signing, check_tokens
 from smartworker.durations import format_duration
+from smartworker.environment import (
+    Variable,
+    parse_value,
+    read_text,
+    refuse_unknown,
+)
 from smartworker.errors import SettingsError
+from smartworker.renames import Renamed, explained, present_names
+from smartworker.values import Network, whole
 from smartworker.variables import (
     UPSTASH_PASSWORD,
     VARIABLES,
     Dashboard,
     Doorbell,
     LogFormat,
-    Network,
-    parse_value,
-    read_text,
-    refuse_unknown,
-    whole,
 )
 from smartworker.windows import Windows
 
@@ -78,6 +81,8 @@ class Settings:
     ping_url: str | None = _secret()
     #: Where a worker listens: address and port; None: nowhere.
     metrics_port: tuple[str, int] | None = None
+    #: Former names under which something is set; an attribute keeps its name.
+    renamed: tuple[Renamed, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Check what the types cannot say."""
@@ -97,23 +102,34 @@ class Settings:
         )
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+    def from_environment(
+        cls, environment: Mapping[str, str], variables: Sequence[Variable] = VARIABLES
+    ) -> "Settings":
         """The settings that these variables mean.
 
         A secret may come from the file named by `NAME_FILE`. Raises SettingsError
         with one sentence that names the variable, the value, and what is allowed.
         """
-        refuse_unknown(environment)
-        values: dict[str, Any] = {}
-        for variable in VARIABLES:
-            text = read_text(environment, variable)
-            if text is not None:
-                values[variable.attribute] = parse_value(variable, text)
-        values.update(_parts(environment))
-        zone = environment.get("SMARTWORKER_TIMEZONE", "").strip() or DEFAULT_ZONE
-        spans = environment.get("SMARTWORKER_WINDOWS", "").strip() or DEFAULT_WINDOWS
-        values.update(timezone=zone, windows=parse_windows(spans, zone))
-        return cls(**values)
+        environment, renamed = present_names(environment, variables)
+        try:
+            refuse_unknown(environment, variables)
+            return cls(**_values(environment, variables), renamed=renamed)
+        except SettingsError as error:
+            raise explained(error, renamed) from error.__cause__
+
+
+def _values(
+    environment: Mapping[str, str], variables: Sequence[Variable]
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable in variables:
+        text = read_text(environment, variable) if variable.attribute else None
+        if text is not None:
+            values[variable.attribute] = parse_value(variable, text)
+    values.update(_parts(environment))
+    zone = environment.get("SMARTWORKER_TIMEZONE", "").strip() or DEFAULT_ZONE
+    spans = environment.get("SMARTWORKER_WINDOWS", "").strip() or DEFAULT_WINDOWS
+    return {**values, "timezone": zone, "windows": parse_windows(spans, zone)}
 
 
 def check_poll(name: str, poll: timedelta) -> None:

@@ -25,6 +25,7 @@ LONGEST_RESULTS = timedelta(days=7)
 def find(app: AppFacts, host: HostFacts) -> Iterator[Finding]:
     """All of them."""
     yield from _tasks(app)
+    yield from _names(app)
     yield from _content(app)
     yield from _connections(app)
     yield from _acknowledgement(app)
@@ -42,6 +43,17 @@ def _tasks(app: AppFacts) -> Iterator[Finding]:
             "tasks",
             app.unreadable,
             "Mend that: a worker ends at its start, and what they cost is unknown.",
+        )
+
+
+def _names(app: AppFacts) -> Iterator[Finding]:
+    for former, name in app.renamed:
+        yield Finding(
+            "warning",
+            "former name",
+            f"{former} is {name} now; a later release will not read the former name.",
+            f"Set {name} to the same, and remove {former} once no process of the "
+            "release before runs.",
         )
 
 

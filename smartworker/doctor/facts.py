@@ -84,6 +84,8 @@ class AppFacts:
     dashboard: str = "guarded"
     #: Whose word about the address of a caller is taken.
     trusts_proxies: bool = False
+    #: Settings that are set by a former name: that, and the present one.
+    renamed: tuple[tuple[str, str], ...] = ()
     #: Why the tasks cannot be imported here; None where they can.
     unreadable: str | None = None
 

@@ -29,6 +29,7 @@ from smartworker.web.signatures import Signatures
 from smartworker.web.states import States
 from smartworker.web.triggers import Triggers
 from smartworker.worker.clerk import Clerk
+from smartworker.worker.configuration import say_renamed
 from smartworker.worker.setup import jobs_of, setup
 
 log = get_logger(__name__)
@@ -48,11 +49,7 @@ def create_app(
     not reach it. Raises SettingsError for what cannot work, such as a token of a job
     that is not declared.
     """
-    setup(celery_app, settings, jobs)
-    # Before there are threads: all but the first who asks may see it incomplete.
-    _ = celery_app.conf.broker_url
-    settings = settings or celery_app.smartworker
-    jobs = jobs_of(celery_app) if jobs is None else jobs
+    settings, jobs = _set_up(celery_app, settings, jobs)
     limits = Limits.of(settings, clock)
     gate = _gate(settings, jobs, limits)
     check_parameters(jobs)
@@ -91,6 +88,17 @@ def create_app(
     app.include_router(dashboard_routes.routes(dashboard))
     app.state.dashboard = dashboard
     return app
+
+
+def _set_up(
+    celery_app: Any, settings: Settings | None, jobs: Jobs | None
+) -> tuple[Settings, Jobs]:
+    setup(celery_app, settings, jobs)
+    # Before there are threads: all but the first who asks may see it incomplete.
+    _ = celery_app.conf.broker_url
+    settings = settings or celery_app.smartworker
+    say_renamed(settings)
+    return settings, jobs_of(celery_app) if jobs is None else jobs
 
 
 def _bare(lifespan: Any) -> FastAPI:

@@ -8,7 +8,7 @@ from cachetools import LRUCache
 
 from smartworker.clock import Clock, system_clock
 from smartworker.settings import Settings
-from smartworker.variables import Network
+from smartworker.values import Network
 from smartworker.web.problems import Problem
 
 # A cron service with a wrong token shows itself in a day; a guesser needs 2^256 tries.

@@ -4,8 +4,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from smartworker.errors import SettingsError
+from smartworker.logs import get_logger
 from smartworker.settings import Settings
 from smartworker.store.client import COMMAND_TIMEOUT, tls_options, unverified
+
+log = get_logger(__name__)
 
 #: What our transport and result backend serve.
 SCHEMES = ("redis", "rediss")
@@ -48,6 +51,8 @@ def complete(sender: Any, **_: Any) -> None:
     conf, settings = sender.conf, sender.smartworker
     if not any(isinstance(values, _Defaults) for values in conf.maps):
         ours = _Defaults(defaults(settings))
+        if sender.IS_WINDOWS:
+            ours["worker_pool"] = "solo"  # no process can fork there
         conf.maps.insert(len(conf.maps) - 1, ours)
         conf.defaults.insert(len(conf.defaults) - 1, ours)
         if not conf.result_backend and _scheme(conf.broker_url) in SCHEMES:
@@ -65,6 +70,12 @@ def complete(sender: Any, **_: Any) -> None:
         conf.broker_use_ssl = options
     if _scheme(conf.result_backend) == "rediss" and not conf.redis_backend_use_ssl:
         conf.redis_backend_use_ssl = options
+
+
+def say_renamed(settings: Settings) -> None:
+    """Log each setting that is set by a former name; once, at the start."""
+    for each in settings.renamed:
+        log.warning("setting_renamed", former=each.former, setting=each.name)
 
 
 def usual_time_limits(conf: Any) -> tuple[int | None, int | None]:
@@ -98,6 +109,15 @@ def check_tls(app: Any) -> None:
                 "set SMARTWORKER_TLS_VERIFY=off and accept that anybody on the way can "
                 "read and change everything."
             )
+
+
+def check_pool(app: Any) -> None:
+    """Refuse Celery's prefork pool on Windows. Raises SettingsError."""
+    if app.IS_WINDOWS and app.conf.worker_pool == "prefork":
+        raise SettingsError(
+            "worker_pool is prefork, and no process can fork on Windows: write solo or "
+            "threads, or leave it out."
+        )
 
 
 def check_priorities(app: Any) -> None:

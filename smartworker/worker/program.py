@@ -1,6 +1,7 @@
 """Celery's worker program: quiet by default, and checked before it starts."""
 
 import gc
+import signal
 import sys
 from typing import Any
 
@@ -17,9 +18,11 @@ from smartworker.store.client import RedisError, explain
 from smartworker.store.inspection import look
 from smartworker.worker import journal
 from smartworker.worker.configuration import (
+    check_pool,
     check_priorities,
     check_tls,
     complete,
+    say_renamed,
     usual_time_limits,
 )
 from smartworker.worker.deadline import COLD_STATUS
@@ -49,12 +52,14 @@ class Worker(CeleryWorker):
         try:
             if self.app.smartworker.metrics_port is not None:
                 require("SMARTWORKER_METRICS_PORT")
+            check_pool(self.app)
             jobs_of(self.app)
             server = check_broker(self.app)
         except SmartworkerError as error:
             sys.stderr.write(f"smartworker: {error}\n")
             raise SystemExit(error.exit_status) from None
         as_json = self.app.smartworker.log_format == "json"
+        say_renamed(self.app.smartworker)
         if not self.app.smartworker.tls_verify:
             log.warning("tls_unverified", setting="SMARTWORKER_TLS_VERIFY")
         _warn(server)
@@ -72,6 +77,22 @@ class Worker(CeleryWorker):
         super().start()
         if self.consumer is not None and self.consumer.safekeeper.is_cold:
             self.exitcode: int = self.exitcode or COLD_STATUS
+
+    def should_use_eventloop(self) -> bool:
+        """Celery's loop on Windows, too, for the pools that run there.
+
+        Without it Celery comes back every two seconds, and reconnects after an outage
+        as if all that runs were lost. select() is enough for our sockets.
+        """
+        return self.app.IS_WINDOWS or super().should_use_eventloop()
+
+    def install_platform_tweaks(self, worker: Any) -> None:
+        """Handle signals; Ctrl-Break is what another process can send on Windows."""
+        super().install_platform_tweaks(worker)
+        if hasattr(signal, "SIGBREAK"):
+            signal.signal(
+                signal.SIGBREAK, lambda *_: signal.raise_signal(signal.SIGTERM)
+            )
 
     def _process_task(self, req: Any) -> None:
         """From here on the pool has the message: it is not given back any more."""
