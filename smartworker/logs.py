@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import Any
 
 import structlog
@@ -89,6 +90,9 @@ def configure(
             last,
         ],
     )
+    if isinstance(sys.stderr, TextIOWrapper):
+        # Windows has another encoding for what goes into a pipe or a file.
+        sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
     handler = (
         logging.FileHandler(logfile, encoding="utf-8")
         if logfile

@@ -1,11 +1,15 @@
 """Our place in kombu's event loop: a way in from anywhere, and timers that hold."""
 
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from smartworker.clock import Clock
+
+#: Seconds after which the hub comes up on Windows, where no Ctrl-C ends its sleep.
+COME_UP = 1.0
 
 
 class Alarm:
@@ -64,6 +68,9 @@ class Loop:
         self._reader.setblocking(False)
         self._writer.setblocking(False)
         hub.add_reader(self._reader, self._woken)
+        self._cancel: Callable[[], None] = _nothing
+        if sys.platform == "win32":
+            self._cancel = hub.call_repeatedly(COME_UP, _nothing).cancel
 
     def wake(self) -> None:
         """Have `on_wake` called soon."""
@@ -88,6 +95,7 @@ class Loop:
 
     def close(self) -> None:
         """Leave the hub."""
+        self._cancel()
         self.unwatch(self._reader.fileno())
         self._reader.close()
         self._writer.close()

@@ -6,6 +6,7 @@ kombu calls it the cycle of a transport. It runs from Celery's event loop
 
 import random
 import selectors
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -255,15 +256,20 @@ class Poller:
             pause = min(pause, IMPATIENT)
         if timeout is not None:
             pause = min(pause, timeout)
-        with selectors.DefaultSelector() as selector:
-            if self._doorbell.connected:
-                selector.register(self._doorbell, selectors.EVENT_READ)
-            rung = selector.select(pause)
-        if rung:
+        if self._rings_within(pause):
             self._hear()
         elif self.hearing.mode == "off" or not self.pace.left():
             self._poll()
         self._bring()
+
+    def _rings_within(self, seconds: float) -> bool:
+        if not self._doorbell.connected:
+            # select() of Windows refuses to wait for no socket at all.
+            self._clock.wait(threading.Event(), seconds)
+            return False
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._doorbell, selectors.EVENT_READ)
+            return bool(selector.select(seconds))
 
     # -- the work --------------------------------------------------------------------
 

@@ -137,6 +137,7 @@ def keepalive_options() -> dict[int, int]:
     """TCP options that find a half-open link without sending a command."""
     wanted = {
         "TCP_KEEPIDLE": KEEPALIVE_IDLE,
+        "TCP_KEEPALIVE": KEEPALIVE_IDLE,  # its name on macOS
         "TCP_KEEPINTVL": KEEPALIVE_PAUSE,
         "TCP_KEEPCNT": KEEPALIVE_PROBES,
         "TCP_USER_TIMEOUT": 1000

@@ -74,7 +74,7 @@ class Safekeeper(bootsteps.StartStopStep):
         self._poller.stop_taking()
         self._deadline.start()
         self._asked += sig == "SIGTERM"
-        if self._asked == 2:
+        if self._asked == 2 and hasattr(signal, "SIGQUIT"):
             # Celery ignores it; who asks twice wants the running tasks to be dropped.
             os.kill(os.getpid(), signal.SIGQUIT)
 

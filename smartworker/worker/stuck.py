@@ -119,8 +119,9 @@ def leave(worker: str, reason: str, children: Iterable[int]) -> None:
     say.start()
     say.join(LOG_WITHIN)
     for child in children:
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+        if sys.platform != "win32":  # no pool forks there
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
     os._exit(STUCK_STATUS)
 
 

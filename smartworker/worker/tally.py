@@ -6,9 +6,11 @@ a pipe as one line; a full pipe loses nothing: they go with the next line.
 
 import json
 import os
+import sys
 from typing import Any
 
 from celery import bootsteps, signals
+from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.worker.components import Pool
 
 from smartworker.store.meter import Counts, ledger
@@ -47,10 +49,18 @@ class Tally(BeforePool):
     def __init__(self, worker: Any, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)
         self._parent = os.getpid()
-        self._reader, self._writer = os.pipe()
-        for end in (self._reader, self._writer):
-            os.set_blocking(end, False)
         self._rest = b""
+
+    def include_if(self, worker: Any) -> bool:
+        """Only a prefork pool has processes."""
+        return issubclass(worker.pool_cls, PreforkPool)
+
+    def create(self, worker: Any) -> None:
+        """Open the pipe."""
+        self._reader, self._writer = os.pipe()
+        if sys.platform != "win32":  # no pool forks there
+            for end in (self._reader, self._writer):
+                os.set_blocking(end, False)
         signals.worker_process_init.connect(self._in_child, weak=False)
 
     def register_with_event_loop(self, worker: Any, hub: Any) -> None:

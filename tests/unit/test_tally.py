@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 from celery import signals
+from celery.concurrency.prefork import TaskPool as PreforkPool
+from celery.concurrency.solo import TaskPool as SoloPool
+from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.worker.components import Pool
 
 from smartworker.store.meter import Ledger, ledger
@@ -41,6 +44,7 @@ def counts() -> Iterator[Ledger]:
 def tally() -> Iterator[Tally]:
     """A tally whose pipe is closed at the end."""
     made = Tally(None)
+    made.create(None)
     yield made
     signals.worker_process_init.disconnect(made._in_child)
     signals.task_postrun.disconnect(made._send)
@@ -57,13 +61,25 @@ def reader(tally: Tally) -> Callable[[], None]:
     return callback
 
 
+@pytest.mark.parametrize("pool", [SoloPool, ThreadPool])
+def test_only_a_prefork_pool_has_one(pool: type) -> None:
+    """The others are one process, and Windows can watch no pipe."""
+    worker = SimpleNamespace(steps=[], pool_cls=pool)
+    assert not Tally(worker).include(worker)
+    assert worker.steps == []
+
+
 @pytest.mark.parametrize("pool_first", [True, False])
-def test_whatever_celerys_order_is_the_pool_stops_first(pool_first: bool) -> None:
+def test_whatever_celerys_order_is_the_pool_stops_first(
+    pool_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Then what the children have counted comes home, then the last row."""
     pool, presence, tally = (step.__new__(step) for step in (Pool, Presence, Tally))
-    parent = SimpleNamespace(steps=[pool] if pool_first else [])
-    for step in (presence, tally):
-        assert step.include(parent)
+    parent = SimpleNamespace(steps=[pool] if pool_first else [], pool_cls=PreforkPool)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tally, "create", lambda *_: None)
+        for step in (presence, tally):
+            assert step.include(parent)
     if not pool_first:
         parent.steps.append(pool)
     assert parent.steps == [presence, tally, pool]

@@ -53,7 +53,8 @@ async def serve(port: int, counter: Counter) -> None:
     """Answer until a signal comes."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        # The loops of Windows have no add_signal_handler.
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
     server = await loop.create_server(
         lambda: SMTP(counter, hostname="mail.example.com", loop=loop), HOST, port
     )
