@@ -18,6 +18,7 @@ from smartworker.errors import (
 )
 from smartworker.store.client import RedisError, ResponseError, explain
 from smartworker.store.refusals import DENIED, OTHER, classify
+from smartworker.worker.asking import plain_errors
 from smartworker.worker.declared import jobs_of
 from smartworker.worker.link import Link, open_link
 
@@ -92,7 +93,8 @@ def opened(app_name: str, *, any_server: bool = False) -> Iterator[Link]:
     try:
         link = open_link(app)
         try:
-            yield link
+            with plain_errors():
+                yield link
         finally:
             link.close()
     except RedisError as error:

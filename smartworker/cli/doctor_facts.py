@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from smartworker.budget import MONTH
+from smartworker.cli.tokens import anybody
 from smartworker.clock import Clock
 from smartworker.doctor import (
     AppFacts,
@@ -70,15 +71,16 @@ def rows_of(client: Any, prefix: str) -> list[Row]:
         return []
 
 
-def facts_of(app: Any) -> AppFacts:
+def facts_of(app: Any, *, loading: bool = True) -> AppFacts:
     """What the configuration of an app says, where it matters here.
 
-    Its tasks are imported first: they may declare jobs, and entries for Beat.
+    Its tasks are imported first, if `loading`: they may declare jobs, and entries for
+    Beat.
     """
     from smartworker.worker.configuration import usual_time_limits
     from smartworker.worker.declared import jobs_of
 
-    unreadable = unreadable_tasks(app)
+    unreadable = unreadable_tasks(app) if loading else None
     conf, settings = app.conf, app.smartworker
     limit = conf.task_time_limit or usual_time_limits(conf)[0]
     accepted = {*conf.accept_content, *(conf.result_accept_content or ())}
@@ -86,7 +88,6 @@ def facts_of(app: Any) -> AppFacts:
     if isinstance(expires, int | float):
         expires = timedelta(seconds=expires) if expires else None
     backend = urlsplit(str(conf.result_backend or "")).scheme
-    opens = settings.cron_tokens or settings.webhook_secrets
     return AppFacts(
         endpoints=tuple(endpoints(app)),
         doorbell=str(conf.broker_transport_options.get("doorbell", "auto")),
@@ -100,10 +101,11 @@ def facts_of(app: Any) -> AppFacts:
         results_in_redis=backend in SCHEMES,
         beat_entries=tuple(map(str, conf.beat_schedule or {})),
         jobs=len(list(jobs_of(app))),
-        jobs_open=bool(opens or settings.qstash_current_key or settings.admin_token),
+        jobs_open=anybody(settings),
         admin=settings.admin_token is not None,
         dashboard=settings.dashboard,
         trusts_proxies=bool(settings.trusted_proxies),
+        renamed=tuple((each.former, each.name) for each in settings.renamed),
         unreadable=unreadable,
     )
 
@@ -142,13 +144,16 @@ def spending_of(
 
 def _foreseen(app: Any, now: datetime, workers: int) -> int | None:
     """What 30 days cost, polls and jobs; None where the tasks cannot be imported."""
+    return None if unreadable_tasks(app) else foreseen(app, now, workers)
+
+
+def foreseen(app: Any, now: datetime, workers: int = 1) -> int:
+    """What 30 days cost, polls and jobs; asks nobody."""
     from smartworker.cli.budget import budget_of
     from smartworker.worker.declared import jobs_of
     from smartworker.worker.overview import declared
 
     settings = app.smartworker
-    if unreadable_tasks(app):
-        return None
     rows = declared(jobs_of(app), settings, now, workers=workers, app=app)
     return budget_of(settings, rows, now, workers=workers).commands
 

@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from smartworker.errors import SmartworkerError
 COMMANDS = {
     "dev": "smartworker.cli.dev:dev",
     "worker": "smartworker.cli.run:worker",
-    "web": "smartworker.cli.run:web",
+    "web": "smartworker.cli.web:web",
     "windows": "smartworker.cli.plan:windows",
     "simulate": "smartworker.cli.plan:simulate",
     "budget": "smartworker.cli.budget:budget",
@@ -31,8 +32,16 @@ COMMANDS = {
     "pause": "smartworker.cli.trigger:pause",
     "resume": "smartworker.cli.trigger:resume",
     "cron": "smartworker.cli.cron:cron",
+    "init": "smartworker.cli.init:init",
     "doctor": "smartworker.cli.doctor:doctor",
 }
+
+
+START_A_WORKER = {"dev", "worker"}
+EXIT_STATUSES = (
+    "Exit statuses: 0 done, 1 failed, 2 wrong usage, 69 Redis cannot be reached, 78 a "
+    "setting is wrong or Redis refused it."
+)
 
 
 class LazyGroup(click.Group):
@@ -52,8 +61,19 @@ class LazyGroup(click.Group):
             raise TypeError(f"{COMMANDS[cmd_name]} is not a command")
         return command
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The names of the settings, and the exit statuses."""
+        from smartworker.variables import VARIABLES
+
+        with formatter.section("Settings, as environment variables"):
+            formatter.write_text(", ".join(variable.name for variable in VARIABLES))
+        super().format_epilog(ctx, formatter)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours is one line and an exit status."""
+        if isinstance(sys.stdout, TextIOWrapper):
+            # On Windows a console or a pipe may know fewer letters than a log has.
+            sys.stdout.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except SmartworkerError as error:
@@ -61,14 +81,43 @@ class LazyGroup(click.Group):
             sys.exit(error.exit_status)
 
 
-@click.group(
-    cls=LazyGroup,
-    epilog="Exit statuses: 0 done, 1 failed, 2 wrong usage, 69 Redis cannot be "
-    "reached, 78 a setting is wrong or Redis refused it.",
-)
+class CeleryGroup(LazyGroup):
+    """The same below `celery -A shop`: commands that take -A work on that app."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All but those that start a worker, for that is `celery worker`."""
+        return [name for name in COMMANDS if name not in START_A_WORKER]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, with the app that Celery was given as the default of its -A."""
+        if cmd_name in START_A_WORKER:
+            return None
+        command = super().get_command(ctx, cmd_name)
+        app = ctx.parent.params.get("app") if ctx.parent else None
+        if command is not None and isinstance(app, str):
+            ctx.default_map = {cmd_name: _working_on(app, command)}
+        return command
+
+
+def _working_on(app: str, command: click.Command) -> dict[str | None, Any]:
+    defaults: dict[str | None, Any] = {
+        option.name: app for option in command.params if "-A" in option.opts
+    }
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            defaults[name] = _working_on(app, below)
+    return defaults
+
+
+@click.group(cls=LazyGroup, epilog=EXIT_STATUSES)
 @click.version_option(package_name="smartworker")
 def main() -> None:
     """Background work for people who pay per Redis command."""
+
+
+@click.group("smartworker", cls=CeleryGroup, epilog=EXIT_STATUSES)
+def below_celery() -> None:
+    """Ask and steer smartworker's workers, jobs and costs."""
 
 
 if __name__ == "__main__":

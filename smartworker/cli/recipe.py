@@ -22,26 +22,32 @@ class PortTaken(SmartworkerError):
 class Part:
     """One process: its name, its module with arguments, and whether others need it.
 
-    `port`: where it takes connections once it is ready.
+    `port`: where it takes connections once it is ready. `note`: a file into which it
+    writes when it is told to stop.
     """
 
     name: str
     command: tuple[str, ...]
     backing: bool = False
     port: int | None = None
+    note: Path | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The parts, their environment, and what the greeting tells."""
+    """The parts, their environment, and what the greeting tells, if there is one.
 
-    environment: dict[str, str]
+    `unhurried`: parts that are told to stop may take the time that they need.
+    """
+
+    environment: Mapping[str, str]
     parts: tuple[Part, ...]
-    port: int
-    moved_from: int | None
-    own_server: bool
-    ready_files: tuple[Path, ...]
-    text: str
+    port: int = USUAL_PORT
+    moved_from: int | None = None
+    own_server: bool = False
+    ready_files: tuple[Path, ...] = ()
+    text: str = ""
+    unhurried: bool = False
 
     @property
     def address(self) -> str:
@@ -118,8 +124,11 @@ def decide(environment: Mapping[str, str], scratch: Path) -> Recipe:
     wanted = ground.environment
     ready_file = scratch / "worker-ready"
     parts = [
-        cli_part("worker", "-c", "2", "-l", "info", "--ready-file", str(ready_file)),
-        cli_part("web", "--host", HOST),
+        cli_part(
+            *("worker", "-c", "2", "-l", "info", "--ready-file", str(ready_file)),
+            "--no-doctor",
+        ),
+        cli_part("web", "--host", HOST, "--no-doctor"),
     ]
     is_swim = any(module.startswith(f"{SWIM}.") for module in ground.settings.tasks)
     if is_swim:
@@ -153,9 +162,9 @@ def dev_text(ground: Ground, trigger: str) -> str:
     return "\n".join(lines)
 
 
-def cli_part(name: str, *options: str) -> Part:
+def cli_part(name: str, *options: str, note: Path | None = None) -> Part:
     """One of our own commands as a process."""
-    return Part(name, ("smartworker.cli.main", name, *options))
+    return Part(name, ("smartworker.cli.main", name, *options), note=note)
 
 
 def address_of(port: int) -> str:

@@ -1,8 +1,6 @@
 """What a person sees of a review, in 80 columns and without colour."""
 
-import sys
 from datetime import datetime
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,9 +215,7 @@ class Printer:
 
 
 def print_report(report: "Report", page: Path | None) -> None:
-    """The reasons first, then the day; what the terminal has no letter for is `?`."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+    """The reasons first, then the day."""
     console = Console(highlight=False, markup=False, soft_wrap=False)
     for number, part in enumerate(Printer(report).parts()):
         if number:

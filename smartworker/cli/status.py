@@ -12,10 +12,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from smartworker.cli.connection import EXIT_STATUSES, refused
 from smartworker.cli.shown import plain
 from smartworker.durations import format_duration
 from smartworker.errors import SmartworkerError
 from smartworker.settings import Settings
+from smartworker.store.client import RedisError
 
 COMMAND = "smart_status"
 TIMES = {
@@ -32,7 +34,8 @@ class NoAnswer(SmartworkerError):
 
 @click.command(
     short_help="Ask the running workers what they do and what it costs.",
-    epilog="Exit statuses: 0 a worker answered, 1 none did.",
+    epilog=f"Exit statuses: 0 a worker answered, 1 none did, 2 wrong usage, "
+    f"{EXIT_STATUSES}.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print facts for programs.")
 @click.option(
@@ -61,10 +64,14 @@ def status(as_json: bool, timeout: float) -> None:
 def ask(timeout: float) -> list[dict[str, Any]]:
     """The answer of each worker, in the order of their names."""
     from smartworker.app import app
+    from smartworker.worker.asking import ask as ask_workers
     from smartworker.worker.program import check_broker
 
     check_broker(app)
-    answers = app.control.inspect(timeout=timeout)._request(COMMAND) or {}
+    try:
+        answers = ask_workers(app, COMMAND, timeout)
+    except RedisError as error:
+        raise refused(app.connection_for_write().as_uri(), error) from error
     return [{"worker": name, **answer} for name, answer in sorted(answers.items())]
 
 

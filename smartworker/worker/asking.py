@@ -14,7 +14,7 @@ def ask(app: Any, question: str, timeout: float, **arguments: Any) -> dict[str, 
 
     About 20 commands, and 5 for each further worker. Raises what redis-py raises.
     """
-    with _plain_errors():
+    with plain_errors():
         inspect = app.control.inspect(timeout=timeout)
         return inspect._request(question, **arguments) or {}
 
@@ -25,7 +25,7 @@ def ping(app: Any, worker: str | None, timeout: float) -> str | None:
     Raises what redis-py raises.
     """
     destination = None if worker is None else [worker]
-    with _plain_errors():
+    with plain_errors():
         answers: list[dict[str, Any]] = app.control.ping(
             destination=destination, timeout=timeout, limit=1
         )
@@ -33,8 +33,8 @@ def ping(app: Any, worker: str | None, timeout: float) -> str | None:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
-    """kombu puts an error of its own around those of redis-py."""
+def plain_errors() -> Iterator[None]:
+    """What redis-py raises, without the error that kombu puts around it."""
     try:
         yield
     except OperationalError as error:

@@ -137,8 +137,12 @@ def post(url: str, body: str) -> None:
         data=body.encode("utf-8", "replace"),
         headers={"User-Agent": "smartworker", "Content-Type": "text/plain"},
     )
-    with build_opener(SameHost).open(request, timeout=TIMEOUT) as answer:
-        answer.read(1024)
+    try:
+        with build_opener(SameHost).open(request, timeout=TIMEOUT) as answer:
+            answer.read(1024)
+    except HTTPError as error:
+        error.close()  # it holds the answer, and so the connection
+        raise
 
 
 def connect() -> None:

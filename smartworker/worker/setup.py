@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -40,22 +40,30 @@ WORKER = "smartworker.worker.program:Worker"
 #: By name: a web server is no small thing, and most workers have none.
 PORT = "smartworker.worker.port:Port"
 
+App = TypeVar("App")
+
 
 def setup(
-    app: Any,
+    app: App,
     settings: Settings | None = None,
     jobs: Jobs | Callable[[], Jobs] | None = None,
-) -> Any:
+) -> App:
     """Give a Celery app our transport, results, defaults and bootstep; returns it.
 
     Without `settings` they are read from the environment. `jobs` are the cron jobs of
     the app, or a function that gives them when they are first needed. A second call
     does nothing. Raises SettingsError for a setting that is wrong.
     """
-    if getattr(app, "smartworker", None) is not None:
-        return app
-    if settings is None:
-        settings = Settings.from_environment(os.environ)
+    if getattr(app, "smartworker", None) is None:
+        if settings is None:
+            settings = Settings.from_environment(os.environ)
+        _set_up(app, settings, jobs)
+    return app
+
+
+def _set_up(
+    app: Any, settings: Settings, jobs: Jobs | Callable[[], Jobs] | None
+) -> None:
     app.smartworker = settings
     app.smartworker_jobs = Jobs() if jobs is None else jobs
     # An alias keeps URL, banner and monitors as they are; an own URL scheme would
@@ -85,4 +93,3 @@ def setup(
     counts.connect()
     groups.connect()
     luggage.connect()
-    return app

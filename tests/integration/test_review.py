@@ -58,7 +58,7 @@ def web(redis_url: str, tmp_path: Path) -> Iterator[Web]:
     log = tmp_path / "web.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [*ENTRY, "web", "--host", "127.0.0.1"],
+            [*ENTRY, "web", "--no-doctor", "--host", "127.0.0.1"],
             env=environment(redis_url, PORT=str(port), **PROJECT),
             stderr=out,
         )
