@@ -1,25 +1,18 @@
 """The cron services that configuration is made for, and what each is told."""
 
-import json
-import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from importlib.resources import files
-from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smartworker.cron.fields import DAYS, HOURS, MINUTES, MONTHS, WEEKDAYS
 from smartworker.cron.registry import Job
 from smartworker.cron.schedule import Schedule
 from smartworker.deploy.calls import Calls, calls_of
 from smartworker.deploy.patterns import Pattern, wrapped
-from smartworker.errors import SettingsError, SmartworkerError
+from smartworker.deploy.texts import environment
+from smartworker.errors import SmartworkerError
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-WIDTH = 88
 #: The services that give a schedule one expression, and bill each schedule.
 ONE_EXPRESSION = "render"
 #: GitHub runs a workflow no more often than that.
@@ -101,7 +94,7 @@ def render(
     """
     all_jobs = list(jobs)
     entries = [
-        _entry(caller, job, schedule, wishes, now)
+        entry_of(caller, job, schedule, wishes, now)
         for job in all_jobs
         if (schedule := _schedule(job, wishes)) is not None
     ]
@@ -113,7 +106,7 @@ def render(
         )
     warnings = tuple(_warnings(caller, entries))
     text = (
-        _environment()
+        environment(lists=_lists)
         .get_template(caller.template)
         .render(
             entries=entries,
@@ -134,9 +127,10 @@ def _schedule(job: Job, wishes: Wishes) -> Schedule | None:
     return Schedule(wishes.schedule, job.zone)
 
 
-def _entry(
+def entry_of(
     caller: Caller, job: Job, schedule: Schedule, wishes: Wishes, now: datetime
 ) -> Entry:
+    """One job as this caller must call it, `now` being an aware time."""
     lead = wishes.lead if caller.warms_ahead else None
     utc = wishes.utc or not caller.zones
     calls = calls_of(job, schedule, now, utc=utc, lead=lead)
@@ -206,48 +200,6 @@ def _together(entries: list[Entry]) -> list[tuple[str, str, Pattern]]:
         (f"wake-{number}", zone, pattern)
         for number, ((zone, _), pattern) in enumerate(sorted(seen.items()), 1)
     ]
-
-
-def _environment() -> "Environment":
-    try:
-        from jinja2 import Environment, FunctionLoader, StrictUndefined
-    except ImportError as error:
-        raise SettingsError(
-            "Configuration for cron services needs jinja2: install smartworker[web]."
-        ) from error
-    # What is made is YAML and shell, each quoted by its own filter.
-    made = Environment(  # noqa: S701
-        loader=FunctionLoader(_template),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    made.filters.update(
-        sh=shlex.quote, text=json.dumps, comment=_comment, lists=_lists, cron=_cron
-    )
-    return made
-
-
-def _template(name: str) -> str:
-    return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
-
-
-def _comment(text: str, indent: int = 0) -> str:
-    start = " " * indent + "# "
-    return fill(
-        text,
-        WIDTH,
-        initial_indent=start,
-        subsequent_indent=start,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _cron(command: str) -> str:
-    """A command in a crontab, where a bare % ends the line."""
-    return command.replace("%", r"\%")
 
 
 def _lists(pattern: Pattern) -> dict[str, Any]:
