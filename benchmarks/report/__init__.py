@@ -55,10 +55,12 @@ def tables(facts: Facts) -> Iterator[Table]:
 
 def pages(facts: Facts) -> Mapping[Path, str]:
     """What the pages and the picture are to hold, whole."""
+    costs, ratios = (table.markdown() for table in summary.tables(facts))
     details = filled(DETAILS.read_text(encoding="utf-8"), "goals", _goals(facts))
+    details = filled(details, "ratios", ratios)
     return {
         DETAILS: filled(details, "figures", _figures(facts)),
-        README: filled(README.read_text(encoding="utf-8"), "costs", _summary(facts)),
+        README: filled(README.read_text(encoding="utf-8"), "costs", costs),
         PICTURE: summary.picture(facts),
     }
 
@@ -84,10 +86,6 @@ def _figures(facts: Facts) -> str:
     found = (table for group in FIGURES for table in group(facts))
     parts = [f"### {table.title}\n\n{table.markdown()}" for table in found]
     return "\n\n".join([*parts, _measured_on(facts)])
-
-
-def _summary(facts: Facts) -> str:
-    return "\n\n".join(table.markdown() for table in summary.tables(facts))
 
 
 def _measured_on(facts: Facts) -> str:

@@ -1,4 +1,4 @@
-"""The two tables that matter, and the picture: what the project's README shows."""
+"""The two tables that matter, and the picture; the README shows the first of them."""
 
 from collections.abc import Callable, Iterator, Mapping
 

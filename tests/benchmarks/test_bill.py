@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import smartworker
 from benchmarks.lab.facts import Facts
 from benchmarks.lab.peers import Unavailable
 from benchmarks.measures import bill
@@ -151,5 +152,5 @@ def test_a_rough_look_takes_the_plan() -> None:
 
 def test_every_application_is_a_user() -> None:
     """One for each folder of the examples."""
-    found = Path(bill.__file__).parents[2] / "smartworker" / "examples"
+    found = Path(smartworker.__file__).parent / "examples"
     assert {path.parent.name for path in found.glob("*/jobs.py")} == bill.USERS.keys()

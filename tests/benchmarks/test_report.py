@@ -20,7 +20,7 @@ from benchmarks.lab.results import RESULTS
 from benchmarks.report import bill, commands, filled, goals, growth, speed, summary
 from benchmarks.report.goals import GOALS, Verdict
 from benchmarks.report.picture import Chart
-from benchmarks.report.tables import MISSING, Table
+from benchmarks.report.tables import MISSING, Table, times
 from tests.benchmarks import made_up
 from tests.browser import OpenPage, browser, open_page  # noqa: F401 - fixtures
 
@@ -74,9 +74,9 @@ def test_all_was_measured_on_one_machine() -> None:
 
 
 def test_what_people_wrote_agrees_with_what_was_measured() -> None:
-    """The first sentences of the README quote figures; they must be those."""
+    """The sentences of the README quote figures; they must be those."""
     found = Facts.of(RESULTS)
-    said = report.README.read_text(encoding="utf-8").partition("\n## ")[0]
+    said = " ".join(report.README.read_text(encoding="utf-8").split())
     for figure, words in (
         (readings.idle_day(found, "celery"), "{:,.0f},000 commands a day"),
         (readings.dearest_idle_day(found), "**{:.0f}**"),
@@ -86,6 +86,15 @@ def test_what_people_wrote_agrees_with_what_was_measured() -> None:
         if figure is not None:
             figure = figure / 1000 if ",000" in words else figure
             assert words.format(figure) in said
+    for ratio, words in (
+        (readings.pickup(found, "smartworker"), "in {} times the time"),
+        (readings.throughput(found, "smartworker"), "does {} times as many a second"),
+        (
+            readings.throughput_through_link(found, "smartworker"),
+            "{} times as many where the server is 20 ms away",
+        ),
+    ):
+        assert words.format(times(ratio)) in said
 
 
 # -- goals ---------------------------------------------------------------------------
