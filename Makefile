@@ -1,15 +1,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.smartworker-ready
+API := tests/typing/api.py
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test test-faults lint setup pictures bench bench-quick
+.PHONY: run test test-faults lint wheel setup pictures bench bench-quick
 
 run: $(READY)
 	@exec $(BIN)/smartworker dev
 
 # Most tests wait for processes: two at a time, each file in one of them.
-test: lint
-	$(BIN)/pytest -n 2 --dist loadfile
+test: lint wheel
+	cd build/tested && ../venv/bin/mypy $(API)
+	cd build/tested && ../venv/bin/pytest --wheel -n 2 --dist loadfile
 
 # The whole fault matrix: processes, servers and connections that end at the wrong time.
 test-faults: $(READY)
@@ -31,6 +34,12 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy $(API)
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 -p smartworker
+
+# What would be published, in build/dist, and what `make test` needs to try it.
+wheel: $(READY)
+	.ci/wheel
 
 setup: $(READY)
 
@@ -46,6 +55,7 @@ $(READY): pyproject.toml constraints.txt
 		echo "This Python cannot make virtual environments: on Debian and Ubuntu, apt-get install python3-venv" >&2; \
 		exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-e '.[web,qstash,database,review,metrics,flower,dev]' -c constraints.txt
+	$(PIP) install 'pip>=25.1' -c constraints.txt
+	$(PIP) install -e '.[dev,web,qstash,postgres,review,metrics,flower]' --group test \
+		-c constraints.txt
 	@touch $@

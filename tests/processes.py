@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,22 @@ class WorkerProcess:
     """A worker of the project in a folder; its log lines are read as they come."""
 
     def __init__(
-        self, home: Path, url: str, *args: str, app: str = "project", **env: str
+        self,
+        home: Path,
+        url: str,
+        *args: str,
+        app: str = "project",
+        cwd: Path | None = None,
+        program: Sequence[str] = ("-m", "celery"),
+        **env: str,
     ) -> None:
         self.lines: list[dict[str, Any]] = []
         self.text = ""
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", app, "worker", "-l", "info", *args],
+            [sys.executable, *program, "-A", app, "worker", "-l", "info", *args],
             env={**os.environ, "PYTHONPATH": str(home), "REDIS_URL": url, **env},
+            cwd=cwd,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

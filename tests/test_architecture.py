@@ -12,12 +12,15 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import smartworker
 from benchmarks.__main__ import MEASURES
 
-ROOT = Path(__file__).parent.parent / "smartworker"
+PROJECT = Path(__file__).parent.parent
+# What is imported, be it this folder's or the wheel's.
+ROOT = Path(smartworker.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 # The apps of the peers run in environments of their own, on their own terms.
-BENCHMARKS = ROOT.parent / "benchmarks"
+BENCHMARKS = PROJECT / "benchmarks"
 BENCHES = sorted(
     path
     for path in BENCHMARKS.rglob("*.py")
@@ -175,9 +178,7 @@ def modules_except(*homes: str) -> pytest.MarkDecorator:
 
 def shown(path: Path) -> str:
     """A module as it is shown in failures, whichever package it is in."""
-    return path.relative_to(
-        ROOT if path.is_relative_to(ROOT) else ROOT.parent
-    ).as_posix()
+    return path.relative_to(ROOT if path.is_relative_to(ROOT) else PROJECT).as_posix()
 
 
 every_module = modules_except()
@@ -312,7 +313,7 @@ def test_worker_half_needs_the_base_package_alone() -> None:
 
     Here everything is installed, so what pip would leave out is hidden.
     """
-    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text("utf-8"))
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))
     base = installed_with(project["project"]["dependencies"]) | {"smartworker"}
     hidden = [
         name

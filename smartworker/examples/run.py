@@ -16,7 +16,7 @@ __all__ = ["Part", "run"]
 HERE = "smartworker.examples"
 #: What all of them need beyond the base package, and what brings it and the rest.
 NEEDED = ("uvicorn", "fastapi", "httpx", "sqlalchemy")
-EXTRAS = "smartworker[web,database,dev]"
+EXTRAS = "smartworker[dev,postgres]"
 Workers = Mapping[str, Sequence[str]]
 #: Name of each worker process to its options.
 ONE_WORKER: Workers = {"worker": ("-c", "2")}
@@ -103,7 +103,7 @@ def worker_part(
         "worker",
         *("-A", f"{HERE}.{example}.app"),
         *("-l", "info", "-n", f"{name.replace(' ', '-')}@%h"),
-        *("--ready-file", str(ready_file)),
+        *("--no-doctor", "--ready-file", str(ready_file)),
         *options,
     ).command
     return Part(name, command)

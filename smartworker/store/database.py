@@ -61,7 +61,7 @@ def unusable(url: str) -> str | None:
     if find_spec("sqlalchemy") is None:
         return (
             "DATABASE_URL is set and SQLAlchemy is not installed: install "
-            "smartworker[database] and your database's driver."
+            "smartworker[postgres], or it and your database's driver."
         )
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 

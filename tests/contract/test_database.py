@@ -36,7 +36,7 @@ def test_the_table_is_made_at_first_use(kept: DatabaseHistory, path: Path) -> No
     """By a reader as well as by a writer."""
     assert kept.last("book", 5) == []
     kept.add(record())
-    with sqlite3.connect(path) as rows:
+    with closing(sqlite3.connect(path)) as rows, rows:
         ((count,),) = rows.execute("SELECT count(*) FROM smartworker_runs").fetchall()
     assert count == 1
 
@@ -61,11 +61,11 @@ def test_others_and_a_new_process_see_them(kept: DatabaseHistory, path: Path) ->
 
 def test_a_file_that_others_use_stays_theirs(kept: DatabaseHistory, path: Path) -> None:
     """One table more, and no lock that stays."""
-    with sqlite3.connect(path) as theirs:
+    with closing(sqlite3.connect(path)) as theirs, theirs:
         theirs.execute("CREATE TABLE members (name TEXT)")
         theirs.execute("INSERT INTO members VALUES ('alice')")
     kept.add(record())
-    with sqlite3.connect(path) as theirs:
+    with closing(sqlite3.connect(path)) as theirs, theirs:
         theirs.execute("INSERT INTO members VALUES ('ben')")
         assert len(theirs.execute("SELECT * FROM members").fetchall()) == 2
 
@@ -73,7 +73,7 @@ def test_a_file_that_others_use_stays_theirs(kept: DatabaseHistory, path: Path) 
 def test_old_runs_go_now_and_then(kept: DatabaseHistory, path: Path) -> None:
     """A process that begins looks, and each that writes many; other jobs stay."""
     kept.add(record(0, job="email"))
-    with sqlite3.connect(path) as rows:
+    with closing(sqlite3.connect(path)) as rows, rows:
         rows.executemany(
             "INSERT INTO smartworker_runs (job, slot, task_id, trigger, state, started,"
             " error, tail) VALUES ('book', '', ?, '', '', '', '', '[]')",
@@ -90,7 +90,7 @@ def test_rows_that_are_no_runs_are_left_out(kept: DatabaseHistory, path: Path) -
     """Anybody may write there."""
     kept.add(record(1))
     for tail in ("{", "null", "[1]", '"text"'):
-        with sqlite3.connect(path) as rows:
+        with closing(sqlite3.connect(path)) as rows, rows:
             rows.execute(
                 "INSERT INTO smartworker_runs (job, slot, task_id, trigger, state,"
                 " started, error, tail) VALUES ('book', '', '', '', '', '', '', ?)",
@@ -149,7 +149,7 @@ def test_a_table_of_an_earlier_release_gets_its_new_column(path: Path) -> None:
 
 def test_a_table_of_another_form_is_an_error(path: Path) -> None:
     """What it holds is not shown."""
-    with sqlite3.connect(path) as theirs:
+    with closing(sqlite3.connect(path)) as theirs, theirs:
         theirs.execute("CREATE TABLE smartworker_runs (id INTEGER)")
     with pytest.raises(DatabaseAway, match="no column") as caught:
         DatabaseHistory(f"sqlite:///{path}").add(record(error="top-secret"))
@@ -161,7 +161,7 @@ def test_a_table_that_was_dropped_is_made_again(
 ) -> None:
     """The first run after that is told about, the next one is kept."""
     kept.add(record(1))
-    with sqlite3.connect(path) as rows:
+    with closing(sqlite3.connect(path)) as rows, rows:
         rows.execute("DROP TABLE smartworker_runs")
     with pytest.raises(DatabaseAway, match="no such table"):
         kept.add(record(2))
@@ -229,7 +229,7 @@ def test_without_sqlalchemy_redis_has_it(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     why = why_not_database(settings)
     assert why is not None
-    assert "smartworker[database]" in why
+    assert "smartworker[postgres]" in why
     assert QUOTED not in why
     assert isinstance(open_history(settings, _never), history.RedisHistory)
 

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -38,10 +39,13 @@ class Graveyard:
 
     def __init__(self, client: Any) -> None:
         self.client = client
+        self._numbers = count(1)
 
     def bury(self, raw: bytes, facts: Facts = FACTS, at: datetime | None = None) -> str:
         """A dead letter, of now or of another time; its id."""
-        where = "*" if at is None else f"{int(at.timestamp() * 1000)}-*"
+        where = "*"
+        if at is not None:
+            where = f"{int(at.timestamp() * 1000)}-{next(self._numbers)}"
         entry: Any = {"raw": raw, "facts": facts.encode()}
         found: bytes = self.client.xadd(KEY, entry, id=where)
         return found.decode()

@@ -275,7 +275,7 @@ def test_a_refused_lrem_must_be_repeated(queues: Queues, observer: Observer) -> 
 
 
 def test_the_ledger_says_what_the_server_says(
-    queues: Queues, observer: Observer
+    queues: Queues, observer: Observer, older_server: bool
 ) -> None:
     """After all kinds of operations: the same numbers, command by command."""
     assert isinstance(ledger, Ledger)
@@ -285,8 +285,11 @@ def test_the_ledger_says_what_the_server_says(
     queues.give_back(found[10:])
     queues.waiting([KEY])
     queues.unheld([KEY], [])
-    queues.client.config_get("maxmemory")
-    queues.client.client_id()
+    named = {}
+    if not older_server:  # which counts the commands of CONFIG and CLIENT together
+        queues.client.config_get("maxmemory")
+        queues.client.client_id()
+        named = {"config|get": 1, "client|id": 1}
     assert cost(observer) == {
         "lpush": 1,
         "lmove": 25,
@@ -295,7 +298,6 @@ def test_the_ledger_says_what_the_server_says(
         "rpush": 10,
         "exists": 1,
         "lrange": 1,
-        "config|get": 1,
-        "client|id": 1,
+        **named,
     }
-    assert ledger.billed() == 60
+    assert ledger.billed() == (59 if older_server else 60)

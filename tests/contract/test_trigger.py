@@ -66,12 +66,16 @@ def app(redis_url: str, observer: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def cost(observer: Any) -> Cost:
+def cost(observer: Any, older_server: bool) -> Cost:
     """What the server saw since the last question, which is what the ledger says."""
 
     def counted() -> dict[str, int]:
         seen = commandstats(observer).items()
         found = {name: count for name, count in seen if name not in OBSERVING}
+        if older_server and "eval" in found:
+            # It is asked twice, which the ledger does not know.
+            found["set"] -= found["eval"]
+            found.pop("get", None)
         booked = {
             name: count
             for name, count in ledger.by_command().items()

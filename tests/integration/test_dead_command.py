@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from smartworker.testing import commandstats
 from tests.commands import ENTRY, environment, facts, message, run_command
 from tests.processes import wait_until
 
+NUMBERS = count(1)
 SECOND_STEP = "celery\x06\x163"
 
 
@@ -48,7 +50,7 @@ def bury(
     seconds, micros = client.time()
     died = seconds * 1000 + micros // 1000 - int(age.total_seconds() * 1000)
     entry = {"raw": raw, "facts": verdict.facts.encode()}
-    found: bytes = client.xadd("smartworker:dead", entry, id=f"{died}-*")
+    found: bytes = client.xadd("smartworker:dead", entry, id=f"{died}-{next(NUMBERS)}")
     return found.decode()
 
 

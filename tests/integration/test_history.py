@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -244,7 +245,7 @@ def test_a_database_takes_the_history(
 ):
     """DATABASE_URL is set: no command of ours, and the rest of the file stays."""
     path = tmp_path / "data.sqlite3"
-    with sqlite3.connect(path) as theirs:
+    with closing(sqlite3.connect(path)) as theirs, theirs:
         theirs.execute("CREATE TABLE members (name TEXT)")
     url = f"sqlite:///{path}"
     worker = start_worker("-c", "2", "-P", pool, DATABASE_URL=url)

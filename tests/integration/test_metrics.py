@@ -133,7 +133,7 @@ def test_ends_that_no_task_can_tell_of_are_counted(
 
 
 def test_commands_are_what_the_server_counted(
-    start_worker: Any, project: Any, counter: Any, free_port: int
+    start_worker: Any, project: Any, counter: Any, free_port: int, older_server: bool
 ) -> None:
     """Billed and unbilled ones together are INFO commandstats, by name."""
     before = Counter(ledger.by_command())
@@ -158,6 +158,8 @@ def test_commands_are_what_the_server_counted(
                 assert (command.partition("|")[0] not in UNBILLED) == billed
                 told[command] += int(value)
     del told["info"]  # the counter asks with it, too
+    if older_server:  # it counts the commands of CONFIG and CLIENT together
+        told = Counter({name: n for name, n in told.items() if "|" not in name})
     assert dict(told) == counter.all()
 
 
@@ -182,8 +184,9 @@ def test_health_says_why(start_worker: Any, free_port: int) -> None:
     assert health["reason"].startswith("The last poll was")
     assert json.loads(get(free_port, "/livez")[1]) == {"status": "ok"}
     assert get(free_port, "/nothing")[0] == 404
-    with pytest.raises(HTTPError, match="501"):
+    with pytest.raises(HTTPError, match="501") as refused:
         urlopen(f"http://127.0.0.1:{free_port}/metrics", data=b"x", timeout=5)
+    refused.value.close()
 
 
 def test_a_worker_without_redis_is_alive_and_not_ready(

@@ -180,6 +180,7 @@ def test_runs_in_a_queue_come_one_after_the_other(
     assert stats["prefetch_count"] == 12
 
 
+@pytest.mark.usefixtures("exact_counts")
 def test_a_run_waits_for_that_of_another_worker(
     regatta: Regatta, start_rower: StartRower, counter: Counter
 ) -> None:
@@ -404,6 +405,7 @@ def test_another_try_keeps_the_job(regatta: Regatta, step: Overlap) -> None:
     assert regatta.owner("queue") == "a"
 
 
+@pytest.mark.usefixtures("exact_counts")
 def test_what_overlap_costs(
     regatta: Regatta, start_rower: StartRower, counter: Counter
 ) -> None:

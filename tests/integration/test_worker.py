@@ -88,7 +88,9 @@ def test_first_publish_costs_at_most_10(counter, project):
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_the_ledger_equals_the_servers_count(start_worker, counter, project, pool):
+def test_the_ledger_equals_the_servers_count(
+    start_worker, counter, project, pool, older_server
+):
     """Producer's and worker's ledgers together, command by command."""
     start_worker("-c", "2", "-P", pool)
     ledger.drain()
@@ -120,6 +122,8 @@ def test_the_ledger_equals_the_servers_count(start_worker, counter, project, poo
     for name in asked - {"lpush"}:
         server.pop(name, 0), total.pop(name, 0)
     server["lpush"] -= 1
+    if older_server:  # it counts the commands of CONFIG and CLIENT together
+        total = {name: count for name, count in total.items() if "|" not in name}
     assert total == server
     assert status["broker"] == "connected"
     assert status["doorbell"] == "keyspace"

@@ -202,8 +202,11 @@ def test_objects_are_read(body: bytes, value: Any) -> None:
         (b'{"\\udfff": 1}', "has a text with half of a surrogate pair"),
         (b'{"a": ["\\ude00\\ud83d"]}', "has a text with half of a surrogate pair"),
         (nested(DEEPEST + 1), "is nested more than 16 levels deep"),
-        (b"[" * 60_000, "is nested more than 16 levels deep"),
-        (b'{"a":' * 10_000, "is nested more than 16 levels deep"),
+        (b"[" * 30_000 + b"]" * 30_000, "is nested more than 16 levels deep"),
+        (
+            b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+            "is nested more than 16 levels deep",
+        ),
         (
             json.dumps(dict.fromkeys(map(str, range(MOST_KEYS + 1)))).encode(),
             "has an object with more than 64 members",

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+import smartworker
 from smartworker.event_fields import BOUND, EVERYWHERE
 from smartworker.events import EVENTS, FIELDS
 from smartworker.logs import bind, get_logger, reset
 from tests.logged import Watch
 
-ROOT = Path(__file__).parents[2] / "smartworker"
+ROOT = Path(smartworker.__file__).parent
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 #: Bound once for a task or a request, so every line inside carries them.
 COMMON = {*BOUND}

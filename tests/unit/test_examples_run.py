@@ -124,5 +124,5 @@ def test_what_is_not_installed_is_named(
         run("swim", greeting=GREETING)
     assert ended.value.code == 78
     assert capsys.readouterr().err == (
-        "swim: The examples need uvicorn: install smartworker[web,database,dev].\n"
+        "swim: The examples need uvicorn: install smartworker[dev,postgres].\n"
     )

@@ -53,7 +53,9 @@ def clock() -> ManualClock:
 
 def gone() -> HTTPError:
     """The service knows no such address."""
-    return HTTPError(f"https://hc/{KEY}", 404, "Not Found", Message(), None)
+    error = HTTPError(f"https://hc/{KEY}", 404, "Not Found", Message(), None)
+    error.close()
+    return error
 
 
 def test_pings_keep_their_order(clock: ManualClock) -> None:

@@ -4,14 +4,37 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from smartworker.cli.processes import Ended, Group, Signals
+from smartworker.cli.processes import (
+    HEARD_SECONDS,
+    STOPPING,
+    Ended,
+    Group,
+    Signals,
+)
+from smartworker.cli.together import PartEnded
 
+# Writes each signal into the file that it is given, and leaves at the second one.
+NOTES = """
+import pathlib, signal, sys, time
+heard = []
+def note(number, frame):
+    heard.append(signal.Signals(number).name)
+    pathlib.Path(sys.argv[1]).write_text(" ".join(heard))
+    if len(heard) == 2:
+        sys.exit(0)
+for number in (signal.SIGTERM, signal.SIGQUIT):
+    signal.signal(number, note)
+pathlib.Path(sys.argv[1]).touch()
+while True:
+    time.sleep(60)
+"""
 PYTHON = [sys.executable, "-ISc"]
 SLEEPS = [*PYTHON, "import time; time.sleep(60)"]
 STUBBORN = [
@@ -75,6 +98,71 @@ def test_stop_kills_a_child_that_ignores_it(group: Group, tmp_path: Path) -> Non
     assert group.ended() == Ended("stubborn", -signal.SIGKILL)
 
 
+def test_stop_asks_twice(group: Group, tmp_path: Path) -> None:
+    """A child that has the time to leave at the second request is not killed."""
+    note = tmp_path / "note"
+    group.start("one", [*PYTHON, NOTES, str(note)], os.environ)
+    assert eventually(note.exists)
+    group.stop(0.1, 30)
+    assert note.read_text() == "SIGTERM SIGTERM"
+    assert group.ended() == Ended("one", 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "later", "heard"),
+    [
+        (signal.SIGHUP, signal.SIGINT, "SIGTERM SIGTERM"),
+        (signal.SIGTERM, signal.SIGQUIT, "SIGTERM SIGQUIT"),
+        (signal.SIGQUIT, signal.SIGTERM, "SIGQUIT SIGTERM"),
+    ],
+)
+def test_end_waits_and_passes_signals_on(
+    group: Group,
+    tmp_path: Path,
+    asked: signal.Signals,
+    later: signal.Signals,
+    heard: str,
+) -> None:
+    """It returns when the child has ended, whatever was needed for that."""
+    note = tmp_path / "note"
+    group.start("one", [*PYTHON, NOTES, str(note)], os.environ)
+    assert eventually(note.exists)
+
+    def once_more() -> None:
+        if eventually(lambda: bool(note.read_text())):
+            os.kill(os.getpid(), later)
+
+    helper = threading.Thread(target=once_more)
+    helper.start()
+    group.end({asked})
+    helper.join()
+    assert note.read_text() == heard
+    assert group.ended() == Ended("one", 0)
+
+
+def test_end_spares_who_has_heard_of_it(group: Group, tmp_path: Path) -> None:
+    """A child that was signalled by others, too, does not hear it a second time."""
+    note = tmp_path / "note"
+    pid = group.start("one", [*PYTHON, NOTES, str(note)], os.environ, note=note)
+    assert eventually(note.exists)
+    os.kill(pid, signal.SIGTERM)
+
+    def once_more() -> None:
+        # Within the time in which children say what they have heard, it is the same.
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(2 * HEARD_SECONDS)
+        seen.append(note.read_text())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    seen: list[str] = []
+    helper = threading.Thread(target=once_more)
+    helper.start()
+    group.end()
+    helper.join()
+    assert seen == ["SIGTERM"]
+    assert note.read_text() == "SIGTERM SIGTERM"
+
+
 def test_second_interrupt_kills_at_once(group: Group, tmp_path: Path) -> None:
     """Ctrl-C while children are asked to stop ends the patience."""
     ready = tmp_path / "ready"
@@ -103,13 +191,19 @@ def test_ended_names_the_signal() -> None:
     assert Ended("one", -9).how == "was killed by SIGKILL"
 
 
+@pytest.mark.parametrize(("status", "expected"), [(78, 78), (2, 2), (0, 1), (-9, 1)])
+def test_the_status_of_who_ended_is_ours(status: int, expected: int) -> None:
+    """It tells why; what was not meant to end has failed, whatever its status is."""
+    assert PartEnded(Ended("worker", status)).exit_status == expected
+
+
 def test_running_children_have_not_ended(group: Group) -> None:
     """A running child is no reason to stop."""
     group.start("one", SLEEPS, os.environ)
     assert group.ended() is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", STOPPING)
 def test_wait_tells_the_stop_signal(signals: Signals, number: int) -> None:
     """A stop signal ends a wait, also one that came before it."""
     os.kill(os.getpid(), number)

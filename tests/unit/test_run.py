@@ -24,6 +24,35 @@ def test_app_is_ours(words: tuple[str, ...]) -> None:
     assert take_options(("-c", "2", *words)) == ({"app": "shop:app"}, ["-c", "2"])
 
 
+def test_flags_are_ours() -> None:
+    """They take no value, wherever they stand."""
+    words = ("-c", "2", "--no-doctor", "-Q", "a")
+    assert take_options(words) == (
+        {"no_doctor": "--no-doctor"},
+        ["-c", "2", "-Q", "a"],
+    )
+
+
+def test_the_help_of_the_worker() -> None:
+    """Ours, the plan's and Celery's options, examples, and what a status means."""
+    result = CliRunner().invoke(main, ["worker", "-c", "2", "--help"])
+    assert result.exit_code == 0
+    text = result.output
+    assert text.startswith("Usage: main worker [-A MODULE:APP] [OPTIONS]\n")
+    for words in (
+        "--no-doctor",
+        "--quiet-poll",
+        "-Q, --queues",
+        "Pool Options:",
+        "(e.g., 'w1@%h')",
+        "smartworker worker -A shop",
+        "Exit statuses: 0 stopped",
+    ):
+        assert words in text
+    assert "celery --app=proj" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_app_without_name_is_wrong_usage() -> None:
     """A forgotten name is told as click tells it."""
     with pytest.raises(click.UsageError, match="-A"):
