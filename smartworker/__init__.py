@@ -35,8 +35,10 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, and no earlier."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'smartworker' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+if not TYPE_CHECKING:  # for a type checker every name would be there
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used, and no earlier."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'smartworker' has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)

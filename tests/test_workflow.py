@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
@@ -128,8 +129,8 @@ def test_one_file_on_one_server() -> None:
     """The line of CONTRIBUTING.md, with a server that is here: all is run on that."""
     page = (PROJECT / "CONTRIBUTING.md").read_text("utf-8")
     (line,) = re.findall(r"^\$ (TEST_SERVER=.+)$", page, re.MULTILINE)
-    line = line.replace(" redis:6.2)", f" {valkey_binary()})")
-    line = line.replace(".venv/bin/pytest", f"{sys.executable} -m pytest -v")
+    line = line.replace(" redis:6.2)", f" {quote(str(valkey_binary()))})")
+    line = line.replace(".venv/bin/pytest", f"{quote(sys.executable)} -m pytest -v")
     done = subprocess.run(
         ["bash", "-c", line], cwd=PROJECT, capture_output=True, text=True, check=False
     )

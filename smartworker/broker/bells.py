@@ -43,6 +43,10 @@ class Bells:
         self._for_others.clear()
         self._expected = dict.fromkeys(keys, inf)
 
+    def look_into(self, key: str) -> None:
+        """Something may lie in this queue that will not ring again."""
+        self._expected[key] = inf
+
     def pushed(self, key: str, count: int = 1) -> None:
         """Somebody pushed `count` messages."""
         self.pushes += 1

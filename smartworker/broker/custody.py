@@ -120,7 +120,10 @@ class Custody:
         for delivery, verdict in self.strangers.leave():
             if verdict.facts is None:
                 self.courier.bells.leave_to_others(delivery.queue_key)
+                self.strangers.offer(delivery.queue_key)
             self.courier.move(delivery, verdict)
+        for queue_key in self.strangers.unwanted():
+            self.courier.bells.look_into(queue_key)
         if self.doubts.left() == 0:
             self._look_again()
         if self.lease.idle_in() == 0:

@@ -1,7 +1,8 @@
 """Messages whose task is not known here, held for a while and given back.
 
 Another release may know it. Our own bell is left to others, so that a worker that
-knows the task takes the message before we meet it again.
+knows the task takes the message before we meet it again; what nobody wanted for a
+while we take once more, or a lone worker would meet it at its next poll.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from smartworker.broker.returns import Verdict
 from smartworker.clock import Clock
 from smartworker.store.queues import Delivery
 
+#: Seconds that others have for what was given back: as long as a poll of a window.
+OTHERS_FIRST = 30.0
+
 
 class Strangers:
     """A waiting room; the messages in it are in flight, and take no consumer's room."""
@@ -17,6 +21,8 @@ class Strangers:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._waiting: list[tuple[float, Delivery, Verdict]] = []
+        # Where messages were given back: when to look for them, and in which queue.
+        self._given_back: list[tuple[float, str]] = []
 
     def hold(self, delivery: Delivery, verdict: Verdict, seconds: float) -> None:
         """Keep a message for so many seconds."""
@@ -35,8 +41,20 @@ class Strangers:
         for _, delivery, verdict in going:
             yield delivery, verdict
 
+    def offer(self, queue_key: str) -> None:
+        """A message goes back to this queue, and others have it first."""
+        due = self._clock.monotonic() + OTHERS_FIRST
+        self._given_back.append((due, queue_key))
+
+    def unwanted(self) -> set[str]:
+        """Queue keys in which a message may lie that no other worker wanted."""
+        now = self._clock.monotonic()
+        due = {key for at, key in self._given_back if at <= now}
+        self._given_back = [entry for entry in self._given_back if entry[0] > now]
+        return due
+
     def left(self) -> float | None:
-        """Seconds until the first goes; None if nobody waits."""
-        if not self._waiting:
-            return None
-        return max(min(due for due, _, _ in self._waiting) - self._clock.monotonic(), 0)
+        """Seconds until the first goes or is looked for; None if there is none."""
+        times = [due for due, *_ in self._waiting]
+        times += [due for due, _ in self._given_back]
+        return max(min(times) - self._clock.monotonic(), 0) if times else None

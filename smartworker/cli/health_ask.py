@@ -4,10 +4,10 @@ import json
 
 import click
 
+from smartworker.cli.asking import NoAnswer
 from smartworker.cli.connection import load, refused
 from smartworker.cli.run import READY_MADE
 from smartworker.cli.shown import plain
-from smartworker.cli.status import NoAnswer
 from smartworker.clock import system_clock
 from smartworker.store.client import RedisError
 

@@ -13,7 +13,13 @@ from smartworker.cli.init_print import print_written
 from smartworker.cli.plan_options import Checked
 from smartworker.cli.run import READY_MADE
 from smartworker.clock import system_clock
-from smartworker.deploy.platforms import PLATFORMS, Platform, files_of, missing
+from smartworker.deploy.platforms import (
+    PLATFORMS,
+    Platform,
+    files_of,
+    missing,
+    warnings_of,
+)
 from smartworker.deploy.project import (
     LONGEST_NAME,
     SERVICES,
@@ -29,6 +35,8 @@ REGIONS = ("frankfurt", "ohio", "oregon", "singapore", "virginia")
 OLDEST_PYTHON = (3, 11)
 
 _NAME = re.compile(rf"[a-z](-?[a-z0-9]){{0,{LONGEST_NAME - 1}}}", re.ASCII)
+#: As Debian's adduser takes it, and some more.
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
 #: What ends a value in supervisor's file, and cannot be escaped there.
 _COMMENT = re.compile(r"\s[;#]")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)", re.ASCII)
@@ -41,6 +49,13 @@ def read_name(text: str) -> str:
             f"{text!r} is no name for services: write small letters, digits and single "
             f"hyphens, a letter first, {LONGEST_NAME} at most."
         )
+    return text
+
+
+def read_user(text: str) -> str:
+    """A user of the server, who need not be there here."""
+    if not _USER.fullmatch(text):
+        raise ValueError(f"{text!r} is no user such as shop or www-data.")
     return text
 
 
@@ -132,7 +147,7 @@ Exit statuses: 0 written, 1 a file is there already or cannot be written, 2 wron
 )
 @click.option(
     "--user",
-    type=Checked("name", read_name),
+    type=Checked("name", read_user),
     help="For supervisor: who runs the programs; NAME if not given.",
 )
 def init(target: str, app_name: str, into: Path, force: bool, **options: Any) -> None:
@@ -145,10 +160,13 @@ def init(target: str, app_name: str, into: Path, force: bool, **options: Any) ->
     platform = PLATFORMS[target]
     _check_options(platform, options)
     project = project_of(app_name, options)
-    made = files_of(platform, project, system_clock.now())
+    now = system_clock.now()
+    made = files_of(platform, project, now)
     files = missing(made, Path(), into)
     write_all(into, files, force=force)
     print_written(platform, project, [into / file.path for file in files])
+    for warning in warnings_of(platform, project, now):
+        click.echo(f"smartworker: {warning}", err=True)
 
 
 def project_of(app_name: str, options: dict[str, Any]) -> Project:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from smartworker.deploy.platforms import Platform
+from smartworker.cli.tokens import RANDOM
+from smartworker.deploy.platforms import CONNECTION, TOKENS, Platform
 from smartworker.deploy.project import Project
 
 #: What is to be done after the files of a platform are there. `{check}` looks at Redis
@@ -27,28 +28,31 @@ STEPS = {
         "{callers}",
     ),
     "systemd": (
-        "Put the project at {home}, with smartworker[web] in its folder .venv.",
-        "Put the filled-in .env.example at /etc/{name}/env, and the line "
-        "`Authorization: Bearer TOKEN` into /etc/{name}/cron-header; chmod 600 both.",
-        "sudo cp deploy/systemd/*.service deploy/systemd/*.timer /etc/systemd/system/ "
-        "&& sudo systemctl daemon-reload",
+        "Put the project at {home}, with smartworker[web] in its folder .venv, where "
+        "everybody can read it.",
+        "sudo install -D -m 600 deploy/systemd/{name}.env.example /etc/{name}/env, and "
+        "fill it in.",
+        "{header}",
+        "sudo cp deploy/systemd/{name}-* /etc/systemd/system/ && sudo systemctl "
+        "daemon-reload",
         "sudo systemd-run --pipe --wait --property EnvironmentFile=/etc/{name}/env "
         "--working-directory {home} {bin}/{check}",
         "sudo systemctl enable --now {units}",
     ),
     "supervisor": (
-        "Put the project at {home}, with smartworker[web] in its folder .venv.",
-        "Put the filled-in .env.example at /etc/{name}/env, for the user {user} alone.",
+        "Put the project at {home}, with smartworker[web] in its folder .venv, where "
+        "the user {user} can read it.",
+        "sudo install -D -m 600 -o {user} deploy/supervisor/{name}.env.example "
+        "/etc/{name}/env, and fill it in.",
+        "sudo -u {user} sh -c {looked}",
         "sudo cp deploy/supervisor/{name}.conf /etc/supervisor/conf.d/ && sudo "
         "supervisorctl update",
-        "sudo -u {user} sh -c {looked}",
         "{callers}",
     ),
     "heroku": (
         "{packages}",
         "Commit the files.",
-        "heroku apps:create {name}, then heroku config:set UPSTASH_REDIS_HOST=... "
-        "UPSTASH_REDIS_PASSWORD=... and the two SMARTWORKER_ tokens of app.json.",
+        "heroku apps:create && heroku config:set {config}; `{random}` makes a token.",
         "git push heroku main && heroku ps:scale {scale}",
         "{callers}",
     ),
@@ -68,11 +72,16 @@ def print_written(platform: Platform, project: Project, paths: Sequence[Path]) -
 def steps_of(platform: Platform, project: Project) -> list[str]:
     """What is to be done now, in this order."""
     units = [f"{project.name}-{process}" for process in project.processes]
-    units += [
+    timers = [
         f"{project.name}-cron@{job.name}.timer"
         for job in project.jobs
         if job.schedule is not None
     ]
+    header = (
+        f"Put the line `Authorization: Bearer TOKEN` into /etc/{project.name}/"
+        "cron-header, with the token for the cron service; chmod 600."
+    )
+    variables = [*CONNECTION, *project.variables, *TOKENS]
     check = shlex.join(["smartworker", "doctor", *project.options])
     facts = {
         "name": project.name,
@@ -81,22 +90,26 @@ def steps_of(platform: Platform, project: Project) -> list[str]:
         "user": project.user,
         "check": check,
         "packages": _packages(project),
-        "callers": _callers(project),
+        "callers": _callers(project) if timers else "",
+        "header": header if timers else "",
+        "config": " ".join(f"{key}=..." for key in variables),
+        "random": RANDOM,
         "looked": shlex.quote(
             f"set -a; . /etc/{project.name}/env; cd {shlex.quote(project.home)}; "
             f"exec .venv/bin/{check}"
         ),
         "last": list(project.processes)[-1],
-        "units": " ".join(units),
+        "units": " ".join([*units, *timers]),
         "scale": " ".join(f"{process}=1" for process in project.processes),
     }
-    return [step.format(**facts) for step in STEPS[platform.name]]
+    steps = (step.format(**facts).strip() for step in STEPS[platform.name])
+    return [step for step in steps if step]
 
 
 def _packages(project: Project) -> str:
     if project.install.needs is None:
         return "List what your app needs in requirements.txt, with smartworker[web]."
-    what = "requirements.txt" if project.install.needs != "." else "pyproject.toml"
+    what = "requirements.txt" if "-r" in project.install.words else "pyproject.toml"
     return f"See that {what} names all that your app needs, with smartworker[web]."
 
 

@@ -1,17 +1,15 @@
 """`smartworker active`, `scheduled`, `registered`, `stats`: what the workers say."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import click
 
-from smartworker.cli.connection import app_option, load, refused
-from smartworker.cli.status import NoAnswer
+from smartworker.cli.asking import ask, question
+from smartworker.cli.connection import load
 from smartworker.clock import system_clock
-from smartworker.store.client import RedisError
 
 EPILOG = """\b
 Exit statuses: 0 a worker answered, 1 none did, 2 wrong usage, 69 Redis cannot be
@@ -32,30 +30,11 @@ class Answer:
     error: str | None = None
 
 
-def question(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of all four."""
-    for option in (
-        click.option(
-            "--json", "as_json", is_flag=True, help="Print facts for programs."
-        ),
-        click.option(
-            "--timeout",
-            default=2.0,
-            show_default=True,
-            type=click.FloatRange(min=0.1),
-            help="Seconds to wait for answers.",
-        ),
-        app_option,
-    ):
-        command = option(command)
-    return command
-
-
 @click.command(short_help="List the tasks that run now.", epilog=EPILOG)
 @question
 def active(app_name: str, timeout: float, as_json: bool) -> None:
     """List the tasks that run: which, for which job, and for how long."""
-    answers = ask(app_name, "active", timeout, safe=True)
+    answers = answers_of(app_name, "active", timeout, safe=True)
     now = system_clock.now()
     rows = [(answer, running_tasks(answer, now)) for answer in answers]
     if as_json:
@@ -74,7 +53,7 @@ def scheduled(app_name: str, timeout: float, as_json: bool) -> None:
 
     What no worker has taken yet is not among them.
     """
-    answers = ask(app_name, "scheduled", timeout)
+    answers = answers_of(app_name, "scheduled", timeout)
     rows = [(answer, waiting_tasks(answer)) for answer in answers]
     if as_json:
         _print_json(rows, "tasks")
@@ -88,7 +67,7 @@ def scheduled(app_name: str, timeout: float, as_json: bool) -> None:
 @question
 def registered(app_name: str, timeout: float, as_json: bool) -> None:
     """List the tasks that the workers know, by worker."""
-    answers = ask(app_name, "registered", timeout)
+    answers = answers_of(app_name, "registered", timeout)
     rows = [(answer, sorted(answer.facts or ())) for answer in answers]
     if as_json:
         _print_json(rows, "tasks")
@@ -105,7 +84,7 @@ def stats(app_name: str, timeout: float, as_json: bool) -> None:
 
     `smartworker status` tells what the workers do and what it costs.
     """
-    answers = ask(app_name, "stats", timeout)
+    answers = answers_of(app_name, "stats", timeout)
     if as_json:
         _print_json([(answer, answer.facts) for answer in answers], "stats")
     else:
@@ -114,23 +93,12 @@ def stats(app_name: str, timeout: float, as_json: bool) -> None:
         print_stats([(answer, totals(answer)) for answer in answers])
 
 
-def ask(app_name: str, what: str, timeout: float, **arguments: Any) -> list[Answer]:
-    """The answer of each worker, in the order of their names. Raises NoAnswer."""
-    from smartworker.worker.asking import ask as ask_workers
-    from smartworker.worker.program import check_broker
-
-    app = load(app_name)
-    check_broker(app)
-    try:
-        found = ask_workers(app, what, timeout, **arguments)
-    except RedisError as error:
-        raise refused(app.connection_for_write().as_uri(), error) from error
-    if not found:
-        raise NoAnswer(
-            f"No worker answered within {timeout:g} seconds: none runs on this "
-            "Redis, or all are busy (--timeout waits longer)."
-        )
-    return [_answer(name, facts) for name, facts in sorted(found.items())]
+def answers_of(
+    app_name: str, what: str, timeout: float, **arguments: Any
+) -> list[Answer]:
+    """The answer of each worker, in the order of their names. Raises as `ask`."""
+    found = ask(load(app_name), what, timeout, **arguments)
+    return [_answer(name, facts) for name, facts in found.items()]
 
 
 def running_tasks(answer: Answer, now: datetime) -> list[dict[str, Any]]:

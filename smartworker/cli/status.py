@@ -1,7 +1,6 @@
 """`smartworker status`: what the running workers say about themselves."""
 
 import json
-import os
 from datetime import datetime, timedelta, tzinfo
 from itertools import chain
 from typing import Any
@@ -12,12 +11,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from smartworker.cli.connection import EXIT_STATUSES, refused
+from smartworker.cli.asking import ask, question
+from smartworker.cli.connection import EXIT_STATUSES, load
 from smartworker.cli.shown import plain
 from smartworker.durations import format_duration
-from smartworker.errors import SmartworkerError
-from smartworker.settings import Settings
-from smartworker.store.client import RedisError
 
 COMMAND = "smart_status"
 TIMES = {
@@ -28,51 +25,24 @@ TIMES = {
 }
 
 
-class NoAnswer(SmartworkerError):
-    """No worker answered."""
-
-
 @click.command(
     short_help="Ask the running workers what they do and what it costs.",
     epilog=f"Exit statuses: 0 a worker answered, 1 none did, 2 wrong usage, "
     f"{EXIT_STATUSES}.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print facts for programs.")
-@click.option(
-    "--timeout",
-    default=2.0,
-    show_default=True,
-    type=click.FloatRange(min=0.1),
-    help="Seconds to wait for answers.",
-)
-def status(as_json: bool, timeout: float) -> None:
+@question
+def status(app_name: str, timeout: float, as_json: bool) -> None:
     """Ask the running workers: window, interval, polls, commands by cause."""
-    answers = ask(timeout)
-    if not answers:
-        raise NoAnswer(
-            f"No worker answered within {timeout:g} seconds: none runs on this "
-            "Redis, or all are busy (--timeout waits longer)."
-        )
+    app = load(app_name)
+    answers = [
+        {"worker": name, **answer}
+        for name, answer in ask(app, COMMAND, timeout).items()
+    ]
     if as_json:
         click.echo(json.dumps(answers, indent=2))
         return
-    zone = Settings.from_environment(os.environ).windows.zone
     for answer in answers:
-        Console().print(panel(answer, zone))
-
-
-def ask(timeout: float) -> list[dict[str, Any]]:
-    """The answer of each worker, in the order of their names."""
-    from smartworker.app import app
-    from smartworker.worker.asking import ask as ask_workers
-    from smartworker.worker.program import check_broker
-
-    check_broker(app)
-    try:
-        answers = ask_workers(app, COMMAND, timeout)
-    except RedisError as error:
-        raise refused(app.connection_for_write().as_uri(), error) from error
-    return [{"worker": name, **answer} for name, answer in sorted(answers.items())]
+        Console().print(panel(answer, app.smartworker.windows.zone))
 
 
 def panel(answer: dict[str, Any], zone: tzinfo) -> Panel:

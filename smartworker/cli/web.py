@@ -18,9 +18,9 @@ Examples:
   smartworker web -A shop --with-worker
   smartworker web -A shop --with-worker -- -c 1 -Q orders,mail
 
-Exit statuses: 0 stopped, 1 failed, 2 wrong usage, 78 a setting or a declaration is
-wrong. With a worker: that of the half that ended by itself, and 1 if that was killed
-or ended with 0.
+Exit statuses: 0 stopped by Ctrl-C, 143 by SIGTERM, 1 failed, 2 wrong usage, 78 a
+setting or a declaration is wrong. With a worker: 0 stopped by either, else that of the
+half that ended by itself, and 1 if that was killed or ended with 0.
 """,
 )
 @click.option(

@@ -2,12 +2,16 @@
 
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from smartworker.cron.fields import HOURS, read_fields
+from smartworker.cron.registry import Job
+from smartworker.cron.schedule import Schedule
 from smartworker.deploy.callers import CALLERS, Caller, Entry, Wishes, entry_of
+from smartworker.deploy.calls import calls_of
 from smartworker.deploy.project import Project
 from smartworker.deploy.quoting import (
     calendar,
@@ -159,6 +163,14 @@ def files_of(platform: Platform, project: Project, now: datetime) -> list[File]:
     return files
 
 
+def warnings_of(platform: Platform, project: Project, now: datetime) -> list[str]:
+    """What to know of the calls that these files make, if they make any."""
+    if platform.timers is None and not project.cron:
+        return []
+    entries = _entries(platform, project, now)
+    return [entry.warning for entry in entries if entry.warning is not None]
+
+
 def missing(files: list[File], *folders: Path) -> list[File]:
     """These files without those that the project in these folders has as its own."""
     return [
@@ -179,17 +191,10 @@ def made_by(platform: Platform, project: Project) -> str:
 
 
 def _facts(platform: Platform, project: Project, now: datetime) -> dict[str, Any]:
-    caller = CALLERS["render"] if platform.name == "render" else _TIMER
-    # The address is known to the platform alone; templates that need it put it there.
-    wishes = Wishes(url="", lead=None)
     return {
         "platform": platform,
         "project": project,
-        "entries": [
-            entry_of(caller, job, job.schedule, wishes, now)
-            for job in project.jobs
-            if job.schedule is not None
-        ],
+        "entries": _entries(platform, project, now),
         "others": [job.name for job in project.jobs if job.schedule is None],
         "connection": CONNECTION,
         "tokens": TOKENS,
@@ -198,6 +203,26 @@ def _facts(platform: Platform, project: Project, now: datetime) -> dict[str, Any
         "port": PORT,
         "made_by": made_by(platform, project),
     }
+
+
+def _entries(platform: Platform, project: Project, now: datetime) -> list[Entry]:
+    return [
+        _entry(platform, job, job.schedule, now)
+        for job in project.jobs
+        if job.schedule is not None
+    ]
+
+
+def _entry(platform: Platform, job: Job, schedule: Schedule, now: datetime) -> Entry:
+    # The address is known to the platform alone; templates that need it put it there.
+    wishes = Wishes(url="", lead=None)
+    if platform.name == "render":
+        return entry_of(CALLERS["render"], job, schedule, wishes, now)
+    # In autumn systemd passes over the second of two equal hours, but not in UTC.
+    if read_fields(schedule.expression).hours == HOURS:
+        in_utc = calls_of(job, schedule, now, utc=True, lead=None)
+        wishes = replace(wishes, utc=not in_utc.gated)
+    return entry_of(_TIMER, job, schedule, wishes, now)
 
 
 def _is_wanted(template: str, project: Project, entries: list[Entry]) -> bool:

@@ -16,6 +16,8 @@ SERVICES = "/srv"
 WORKER_OPTIONS = ("--concurrency", "2", "--loglevel", "info")
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+", re.ASCII)
+#: A line that names another file, such as `-r base.txt`, `-e .` and `./lib`.
+_OTHER_FILE = re.compile(r"^\s*(?:-[rce]|--[rce]|\.|[^#\n]*/)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,12 @@ def name_of(app: str | None) -> str:
 
 def install_of(folder: Path) -> Install:
     """How the project in this folder is installed, by the files that are there."""
-    if (folder / "requirements.txt").is_file():
-        return Install(("-r", "requirements.txt"), "requirements.txt")
+    listed = folder / "requirements.txt"
+    if listed.is_file():
+        text = listed.read_text(encoding="utf-8", errors="replace")
+        return Install(
+            ("-r", listed.name), "." if _OTHER_FILE.search(text) else listed.name
+        )
     if _is_package(folder / "pyproject.toml"):
         return Install((".", "smartworker[web]"), ".")
     return Install(("smartworker[web]",), None)
@@ -100,6 +106,8 @@ def install_of(folder: Path) -> Install:
 
 def _is_package(path: Path) -> bool:
     try:
-        return "project" in tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
+    # Poetry did without the first of them, and uv does without the second.
+    return "project" in tables or "build-system" in tables

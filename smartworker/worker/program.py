@@ -7,6 +7,7 @@ from typing import Any
 
 from celery.apps.worker import Worker as CeleryWorker
 from celery.concurrency.prefork import TaskPool as PreforkPool
+from kombu.utils.compat import detect_environment
 
 from smartworker.broker.channel import Channel
 from smartworker.doctor import ServerFacts, eviction, too_old
@@ -79,12 +80,14 @@ class Worker(CeleryWorker):
             self.exitcode: int = self.exitcode or COLD_STATUS
 
     def should_use_eventloop(self) -> bool:
-        """Celery's loop on Windows, too, for the pools that run there.
+        """Celery's loop on Windows, too, but where gevent or eventlet have their own.
 
         Without it Celery comes back every two seconds, and reconnects after an outage
         as if all that runs were lost. select() is enough for our sockets.
         """
-        return self.app.IS_WINDOWS or super().should_use_eventloop()
+        if self.app.IS_WINDOWS:
+            return bool(detect_environment() == "default")
+        return bool(super().should_use_eventloop())
 
     def install_platform_tweaks(self, worker: Any) -> None:
         """Handle signals; Ctrl-Break is what another process can send on Windows."""

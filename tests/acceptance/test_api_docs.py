@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from celery import Celery
 
@@ -16,12 +15,12 @@ from smartworker.store.server import free_port
 from smartworker.web import bodies, contract
 from smartworker.web.app import create_app
 from smartworker.web.triggers import SYNC_SECONDS
-from tests.commands import ENTRY, environment
-from tests.processes import WorkerProcess, wait_until
+from tests.pages import answers, blocks, page
 from tests.programs import program
+from tests.shells import eventually, running
 
-PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```console\n\$ (.+)\n((?:.*\n)*?)^```", PAGE, re.MULTILINE)
+PAGE = page("docs/http.md")
+EXAMPLES = answers(PAGE)
 TOKEN, ADMIN = "t" * 40, "a" * 40
 #: What differs from call to call, or between versions of Python.
 CHANGING = {
@@ -39,40 +38,21 @@ USUAL = re.compile(
 @pytest.fixture
 def shop(redis_url: str, tmp_path: Path) -> Iterator[str]:
     """A worker and a web process of the app on the page; where it answers."""
-    (snippet,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (snippet,) = blocks(PAGE, "python")
     (tmp_path / "shop.py").write_text(snippet)
     port = str(free_port())
-    settings: dict[str, Any] = {
+    settings = {
+        "REDIS_URL": redis_url,
         "PORT": port,
-        "PYTHONPATH": str(tmp_path),
         "SMARTWORKER_CRON_TOKENS": TOKEN,
         "SMARTWORKER_ADMIN_TOKEN": ADMIN,
     }
-    worker = WorkerProcess(tmp_path, redis_url, "-P", "solo", app="shop", **settings)
-    web = subprocess.Popen(
-        [*ENTRY, "web", "-A", "shop", "--host", "127.0.0.1"],
-        env=environment(redis_url, **settings),
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        worker.wait_for("worker_ready")
-        wait_until(lambda: answers(address), what="the web process")
-        yield address
-    finally:
-        web.terminate()
-        web.wait(20)
-        worker.kill()
-
-
-def answers(address: str) -> bool:
-    """Whether somebody is there."""
-    try:
-        return httpx.get(f"{address}/livez").is_success
-    except httpx.TransportError:
-        return False
+    worker, web = "celery -A shop worker -P solo", "smartworker web -A shop"
+    with (
+        running(worker, tmp_path, "worker", until="worker_ready", **settings),
+        running(web, tmp_path, "web", until="startup complete", **settings),
+    ):
+        yield f"http://127.0.0.1:{port}"
 
 
 def said(line: str, **variables: str) -> str:
@@ -105,9 +85,9 @@ def comparable(answer: str) -> tuple[list[str], str]:
 def test_every_example(shop: str) -> None:
     """One after the other: status, headers and body are those on the page."""
     program("curl")
-    assert len(BLOCKS) >= len(re.findall(r"^\$ ", PAGE, re.MULTILINE)) > 10
+    assert len(EXAMPLES) == len(re.findall(r"^\$ ", PAGE, re.MULTILINE)) > 10
     variables = {"URL": shop, "CRON_TOKEN": TOKEN, "ADMIN_TOKEN": ADMIN}
-    for line, shown in BLOCKS:
+    for line, shown in EXAMPLES:
         if line.endswith("json.tool"):
             wait_for_the_run(line, variables)
         answer = said(line, **variables)
@@ -119,7 +99,7 @@ def test_every_example(shop: str) -> None:
 
 def wait_for_the_run(line: str, variables: dict[str, str]) -> None:
     """Until the run by hand is in the history."""
-    wait_until(lambda: '"manual"' in said(line, **variables), what="the run")
+    eventually(lambda: '"manual"' in said(line, **variables), what="the run")
 
 
 def addresses() -> dict[str, tuple[set[str], set[int]]]:

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 import redis
 import yaml
+from celery import Celery
 
+import smartworker
 from smartworker.cli.init import init
 from smartworker.deploy.platforms import PLATFORMS, WEB_GRACE, WORKER_GRACE
+from smartworker.settings import Settings
 from smartworker.store.server import EmbeddedServer, free_port
 from tests.deployed import (
     SHOP,
     TOKEN,
-    answers,
     run_all,
     running,
     settings,
@@ -82,7 +84,9 @@ def test_the_commands_write_what_the_table_says(tmp_path: Path) -> None:
             pattern = shown.replace("NAME", "shop")
             found = [each for each in made if Path(each).match(f"*{pattern}")]
             assert found, shown
-    assert "one/render.yaml" in made
+    one = yaml.safe_load((tmp_path / "one" / "render.yaml").read_text())
+    # tests/integration/test_init_command.py runs that command of that file.
+    assert [each["startCommand"] for each in one["services"]] == [TOGETHER]
 
 
 def test_the_table_of_options() -> None:
@@ -137,17 +141,6 @@ def test_the_repository_deploys_the_swim_example(tmp_path: Path) -> None:
             stop(started["web"])
 
 
-def test_one_service_for_both(tmp_path: Path, redis_url: str) -> None:
-    """The command answers, and ends as a whole."""
-    (tmp_path / "shop.py").write_text(SHOP)
-    port = str(free_port())
-    env = settings(redis_url, tmp_path, PORT=port)
-    with running({"both": TOGETHER}, tmp_path, env) as started:
-        wait_ready(f"http://127.0.0.1:{port}", tmp_path)
-        assert stop(started["both"]) == 0
-    assert not answers(f"http://127.0.0.1:{port}/livez")
-
-
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_signal_to_all_processes(tmp_path: Path, redis_url: str, pool: str) -> None:
     """As Heroku sends it: with a pool of processes the task goes back, with threads it
@@ -156,8 +149,9 @@ def test_a_signal_to_all_processes(tmp_path: Path, redis_url: str, pool: str) ->
     env = settings(redis_url, tmp_path)
     worker = f"smartworker worker -A shop -c 1 -l info --pool {pool} --no-doctor"
     with running({"worker": worker}, tmp_path, env) as started:
-        send = "python -c 'import shop; shop.nap.delay()'"
-        shell(send, tmp_path, **env)
+        producer = Celery("producer", set_as_current=False)
+        with smartworker.setup(producer, Settings(redis_url=redis_url)) as app:
+            app.send_task("shop.nap", ignore_result=True)
         wait_until(lambda: (tmp_path / "begun").exists(), 30, "the task")
         os.killpg(started["worker"].pid, signal.SIGTERM)
         assert started["worker"].wait(30) == 0

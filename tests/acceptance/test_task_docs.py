@@ -62,7 +62,7 @@ def test_the_commands_are_there(line: str, redis_url: str, tmp_path: Path) -> No
     """The budget is printed; a status without a worker says so."""
     (tmp_path / "shop.py").write_text(SNIPPET)
     done = run_command(redis_url, *line.split(), cwd=tmp_path)
-    if line == "status":
+    if line == "status -A shop":
         assert "No worker answered" in done.stderr
     else:
         assert done.returncode == 0, done.stderr

@@ -1,7 +1,6 @@
 """docs/transport.md: what it says of commands and keys is what a server sees."""
 
 import re
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +19,11 @@ from smartworker.settings import Settings
 from smartworker.store import dead, keys, notifications, runs
 from smartworker.store.meter import is_billed
 from smartworker.store.server import free_port
-from tests.acceptance.test_api_docs import answers
-from tests.commands import ENTRY, environment
+from tests.pages import ROOT, page
 from tests.processes import WorkerProcess, wait_until
+from tests.shells import running
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "transport.md").read_text(encoding="utf-8")
+PAGE = page("docs/transport.md")
 SHOP = """
 from time import sleep
 
@@ -206,20 +204,10 @@ def sampled(url: str) -> Iterator[dict[str, str]]:
 def web(home: Path, url: str) -> Iterator[str]:
     """The web process of the shop; where it answers."""
     port = str(free_port())
-    settings = {"PORT": port, "SMARTWORKER_CRON_TOKENS": TOKEN}
-    process = subprocess.Popen(
-        [*ENTRY, "web", "-A", "shop", "--host", "127.0.0.1"],
-        env=environment(url, PYTHONPATH=str(home), **settings),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_until(lambda: answers(address), what="the web process")
-        yield address
-    finally:
-        process.terminate()
-        process.wait(20)
+    settings = {"REDIS_URL": url, "PORT": port, "SMARTWORKER_CRON_TOKENS": TOKEN}
+    command = "smartworker web -A shop"
+    with running(command, home, "web", until="startup complete", **settings):
+        yield f"http://127.0.0.1:{port}"
 
 
 def use_everything(app: Any, url: str, address: str) -> None:
@@ -326,7 +314,7 @@ def test_the_figures() -> None:
 
 def test_the_picture() -> None:
     """It is well-formed, has words for who cannot see it, and colours for the dark."""
-    path = DOCS / "pictures" / "transport.svg"
+    path = ROOT / "docs" / "pictures" / "transport.svg"
     root = ElementTree.parse(path).getroot()  # noqa: S314 - our own file
     texts = [text for element in root.iter() for text in element.itertext()]
     for word in ("LPUSH", "LMOVE", "SET", "LREM", "EXISTS", "bell"):

@@ -95,6 +95,8 @@ def test_what_people_wrote_agrees_with_what_was_measured() -> None:
         ),
     ):
         assert words.format(times(ratio)) in said
+    for day in readings.idle_days(found):
+        assert f"({day:.0f})" in said
 
 
 # -- goals ---------------------------------------------------------------------------

@@ -96,6 +96,8 @@ OVERRIDES: dict[str, str | None] = {
     ),
     # smartworker/worker/program.py, bootstep.py, tally.py
     "celery.apps.worker:Worker.on_before_init": "(self, quiet=False, **kwargs)",
+    "celery.apps.worker:Worker.install_platform_tweaks": "(self, worker)",
+    "celery.worker.worker:WorkController.should_use_eventloop": "(self)",
     "celery.worker.worker:WorkController.prepare_args": "(self, **kwargs)",
     "celery.worker.worker:WorkController._process_task": "(self, req)",
     # smartworker/worker/luggage.py, made anew
@@ -159,6 +161,8 @@ GLOBALS: dict[str, str | None] = {
     "billiard.common:terminate_handler_fired": "()",
     "billiard.process:current_process": "()",
     "celery.concurrency.prefork:process_initializer": "(app, hostname)",
+    # smartworker/worker/program.py
+    "kombu.utils.compat:detect_environment": "()",
     # smartworker/worker/groups.py
     "celery.app.amqp:_callback_publish_retry": None,
     "celery.app.amqp:_callback_publish_max_retries": "(retry_policy, default_policy)",
@@ -191,6 +195,7 @@ TOUCHED: dict[str, set[str]] = {
     "celery.backends.redis:RedisBackend": {"_transport_options", "retry_policy"},
     # smartworker/worker/program.py
     "celery.worker.worker:WorkController": {"pool_cls"},
+    "celery.app.base:Celery": {"IS_WINDOWS"},
     # smartworker/worker/luggage.py
     "celery.app.task:Task": {"__trace__"},
     # smartworker/worker/asking.py

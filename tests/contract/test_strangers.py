@@ -15,6 +15,7 @@ from kombu import Consumer, Queue
 import smartworker
 from smartworker.broker.poller import Poller
 from smartworker.broker.returns import STRANGER_PAUSES
+from smartworker.broker.strangers import OTHERS_FIRST
 from smartworker.settings import Settings
 from smartworker.store.client import connection_options
 from smartworker.store.dead import DeadLetters
@@ -155,17 +156,25 @@ def test_another_worker_gets_it(
     assert rig.met == ["stranger"]
     other.settle()
     assert other.met == ["stranger"]
+    rig.run(OTHERS_FIRST)
+    assert rig.met == ["stranger"], "the first one looks, and finds nothing"
+    assert rig.poller.courier.misled == 0
     assert [line["times"] for line in lines("message_held_back")] == [1, 2]
 
 
 def test_nobody_knows_it(
     rig_of: Callable[[], Rig], client: Any, lines: Callable[[str], list[Any]]
 ) -> None:
-    """Met six times, at growing intervals: a dead letter, and nothing is left over."""
+    """Met six times by a lone worker: a dead letter long before its next poll."""
     rig = rig_of()
     client.lpush(QUEUE, raw("stranger"))
-    rig.run(24 * 3600)
+    polled = rig.poller.pace.last
+    rig.run(sum(STRANGER_PAUSES) + len(STRANGER_PAUSES) * OTHERS_FIRST + 1)
+    assert rig.poller.pace.last == polled
     assert rig.met == ["stranger"] * 6
+    assert rig.poller.custody.strangers.left() is None
+    rig.run(24 * 3600)
+    assert len(rig.met) == 6
     assert [line["seconds"] for line in lines("message_held_back")] == [
         *STRANGER_PAUSES
     ]

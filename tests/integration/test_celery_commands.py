@@ -88,6 +88,15 @@ def test_a_worker_is_asked(redis_url: str, start_worker: StartWorker) -> None:
         assert json.loads(said.stdout)
 
 
+def test_the_broker_is_the_one_of_the_app(redis_url: str, home: Path) -> None:
+    """Where the code names it, REDIS_URL is not asked."""
+    named = f'Celery("shop", broker="{redis_url}", backend="{redis_url}")'
+    (home / "shop.py").write_text(SHOP.replace('Celery("shop")', named))
+    words = ("-A", "shop", "smartworker", "status", "--timeout", "0.2")
+    done = celery(NOWHERE, home, *words, status=1)
+    assert done.stderr.startswith("smartworker: No worker answered")
+
+
 def test_errors_are_one_sentence(home: Path) -> None:
     """With the same exit statuses as without Celery."""
     away = celery(NOWHERE, home, "-A", "shop", "smartworker", "jobs", status=69)

@@ -131,12 +131,13 @@ def test_the_platform_is_looked_at(safe_url: str, said: Any) -> None:
     assert said(app_at(safe_url), "web", **render) == [("doctor_warned", "render port")]
 
 
-def test_a_look_that_fails_is_a_line(said: Any) -> None:
-    """A server that is away, or whatever happens: the process has its own work."""
-    away = app_at("redis://127.0.0.1:1/0")
-    ((event, error),) = said(away, "web")
+def test_a_look_that_fails_is_a_line(safe_url: str, said: Any) -> None:
+    """A server that refuses, or whatever happens: the process has its own work."""
+    refused = app_at(safe_url.replace("://", "://:wr0ng@"))
+    ((event, error),) = said(refused, "web")
     assert event == "doctor_failed"
-    assert "Connection" in error
+    assert "Authentication" in error
+    assert "wr0ng" not in error
     assert said(object(), "web")[0][0] == "doctor_failed"
 
 

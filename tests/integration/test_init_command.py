@@ -26,6 +26,7 @@ from smartworker.store.server import EmbeddedServer, free_port
 from tests.deployed import (
     BIN,
     TOKEN,
+    answers,
     init,
     make_shop,
     run_all,
@@ -308,8 +309,9 @@ def test_the_free_plan_of_render(shop: Path, durable: str) -> None:
         call = f'curl -sS -X POST -H "Authorization: Bearer {TOKEN}"'
         shell(f"{call} {address}/api/cron/by-hand", shop, **env)
         wait_until(lambda: sums(shop) == ["2"], 20, "the job")
-        stop(started["web"])
+        assert stop(started["web"]) == 0
         assert not list((shop / "states").glob("*.json"))
+    assert not answers(f"{address}/livez")
 
 
 # -- Docker ----------------------------------------------------------------------------
@@ -336,6 +338,8 @@ def test_docker(shop: Path, name: str) -> None:
     last = "worker" if name == "docker" else "web"
     assert list(services) == list(dict.fromkeys(["redis", "web", last]))
     assert "noeviction" in services["redis"]["command"]
+    # Builds run side by side, and two of one name would be in each other's way.
+    assert [name for name, each in services.items() if "image" in each] == ["redis"]
     assert services[last]["stop_grace_period"] == "300s"
     steps = steps_of(folder)
     assert steps["FROM"] == f"python:{minor_of(name)}-slim"
@@ -409,8 +413,9 @@ def test_systemd_calls_at_the_times_of_the_jobs(shop: Path) -> None:
         assert sorted(found)[:10] == expected, name
 
 
-def test_systemd_leaves_out_an_hour_that_is_not_there(tmp_path: Path) -> None:
-    """The slot that moves to 3 o'clock in spring is not called: the page says so."""
+def test_what_systemd_leaves_out(tmp_path: Path) -> None:
+    """The slot that moves to 3 o'clock in spring, and the second of two equal hours in
+    autumn: the page says so."""
     schedule = Schedule("30 2 * * *", NEW_YORK)
     day = datetime(2027, 3, 14, tzinfo=UTC)
     (pattern,), _ = moved(read_fields(schedule.expression), [0])
@@ -418,6 +423,13 @@ def test_systemd_leaves_out_an_hour_that_is_not_there(tmp_path: Path) -> None:
     done = analyze(tmp_path, "calendar", when, calendar(pattern, NEW_YORK))
     assert f"{schedule.after(day):%Y-%m-%d %H:%M}" == "2027-03-14 07:00"
     assert "Mon 2027-03-15 06:30:00 UTC" in done.stdout
+    schedule = Schedule("*/30 1 * * *", NEW_YORK)
+    first = datetime(2027, 11, 7, 5, 30, tzinfo=UTC)
+    (pattern,), _ = moved(read_fields(schedule.expression), [0])
+    when = f"--base-time={first:%Y-%m-%d %H:%M:%S} UTC"
+    done = analyze(tmp_path, "calendar", when, calendar(pattern, NEW_YORK))
+    assert f"{schedule.after(first):%Y-%m-%d %H:%M}" == "2027-11-07 06:00"
+    assert "Mon 2027-11-08 06:00:00 UTC" in done.stdout
 
 
 def test_systemd_starts_what_render_starts(shop: Path) -> None:

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import shutil
+import subprocess
 import sys
 import tarfile
 import tomllib
@@ -104,6 +106,22 @@ def test_the_sdist_has_all_that_the_tests_need(published: dict[str, bytes]) -> N
     """Whoever packages it runs the tests: hidden files are easily forgotten."""
     names = (".ci/run", "Makefile", "Procfile", "constraints.txt", "docs/tasks.md")
     assert {*names, "benchmarks/__main__.py", "tests/conftest.py"} <= published.keys()
+
+
+def test_what_lies_about_is_not_published(tmp_path: Path) -> None:
+    """Secrets and notes in the folder stay there: the sdist has what is named."""
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, tmp_path)
+    for name in (".env", "notes.md", "tests/test_it.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("secret")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", "out"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (made,) = (tmp_path / "out").iterdir()
+    with tarfile.open(made) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    brought = {"pyproject.toml", "README.md", "LICENSE", "tests/test_it.py"}
+    assert names == {*brought, "PKG-INFO"}
 
 
 def test_the_extras(metadata: Message) -> None:

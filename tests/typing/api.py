@@ -42,6 +42,7 @@ assert_type(smartworker.setup(Shop(), settings), Shop)
 assert_type(smartworker.setup(Shop(), settings=settings, jobs=jobs), Shop)
 assert_type(smartworker.setup(Shop(), jobs=smartworker.Jobs), Shop)
 smartworker.setup(app, {"redis_url": "redis://"})  # type: ignore[arg-type]
+smartworker.setap(app)  # type: ignore[attr-defined]
 smartworker.Settings(quiet_poll=30)  # type: ignore[arg-type]
 smartworker.Settings(doorbell="loud")  # type: ignore[arg-type]
 

@@ -200,3 +200,15 @@ def test_a_few_and_many() -> None:
     assert not bells.few
     bells.look_everywhere([KEY])
     assert not bells.few
+
+
+def test_what_was_left_to_others_may_be_looked_for() -> None:
+    """Its own bell says nothing; a look costs one command where it is gone."""
+    bells = Bells()
+    bells.leave_to_others(KEY)
+    bells.pushed(KEY)
+    assert not bells.any
+    bells.look_into(KEY)
+    assert bells.wishes([KEY, OTHER], 10) == [KEY]
+    assert not bells.answered(KEY, 1, 0)
+    assert not bells.any

@@ -8,11 +8,13 @@ from pathlib import Path, PurePosixPath
 import pytest
 from click.testing import CliRunner
 
-from smartworker.cli.init import init, read_home, read_name, read_python
+from smartworker.cli.init import init, read_home, read_name, read_python, read_user
 from smartworker.cli.init_print import steps_of
 from smartworker.cron.fields import read_fields
+from smartworker.cron.registry import Job
+from smartworker.cron.schedule import Schedule
 from smartworker.deploy.patterns import moved
-from smartworker.deploy.platforms import PLATFORMS, files_of, missing
+from smartworker.deploy.platforms import PLATFORMS, files_of, missing, warnings_of
 from smartworker.deploy.project import Install, Project, install_of, name_of
 from smartworker.deploy.quoting import (
     calendar,
@@ -23,6 +25,7 @@ from smartworker.deploy.writing import File, NotWritten, write_all
 from smartworker.errors import SettingsError
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
+NEW_YORK = "America/New_York"
 INSTALL = Install(("-r", "requirements.txt"), "requirements.txt")
 
 
@@ -31,6 +34,12 @@ def project(**changes: object) -> Project:
     facts = {"name": "shop", "app": "shop:app", "jobs": (), "install": INSTALL}
     made = {**facts, "python": "3.13.9", "home": "/srv/shop", "user": "shop", **changes}
     return Project(**made)  # type: ignore[arg-type]
+
+
+def job(schedule: str, **changes: object) -> Job:
+    """A job with a schedule of New York."""
+    facts = {"name": "sum", "task": "shop.add", "zone": NEW_YORK, **changes}
+    return Job(schedule=Schedule(schedule, NEW_YORK), **facts)  # type: ignore[arg-type]
 
 
 def file(path: str, text: str = "new\n") -> File:
@@ -66,6 +75,13 @@ def test_a_name_that_no_platform_takes(text: str) -> None:
         read_name(text)
 
 
+def test_users() -> None:
+    """Linux takes names with underscores, which services may not have."""
+    assert [read_user(name) for name in ("www-data", "_shop_1")]
+    with pytest.raises(ValueError, match="no user"):
+        read_user("my shop")
+
+
 @pytest.mark.parametrize("text", ["3.13", "3.10.4", "latest", "3.13.x", "2.7.18"])
 def test_a_version_that_is_none(text: str) -> None:
     """Render asks for the patch, and smartworker for 3.11."""
@@ -89,10 +105,38 @@ def test_how_a_project_is_installed(tmp_path: Path) -> None:
     assert install_of(tmp_path) == Install(("smartworker[web]",), None)
     (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n")
     assert install_of(tmp_path).needs is None
-    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'shop'\n")
-    assert install_of(tmp_path) == Install((".", "smartworker[web]"), ".")
+    for table in ("[project]\nname = 'shop'\n", "[build-system]\n[tool.poetry]\n"):
+        (tmp_path / "pyproject.toml").write_text(table)
+        assert install_of(tmp_path) == Install((".", "smartworker[web]"), ".")
     (tmp_path / "requirements.txt").touch()
     assert install_of(tmp_path) == INSTALL
+
+
+@pytest.mark.parametrize(
+    ("line", "alone"),
+    [
+        ("celery>=5  # see docs/x", True),
+        ("# -r base.txt", True),
+        ("smartworker[web]==0.2.0", True),
+        ("-r base.txt", False),
+        ("--constraint=limits.txt", False),
+        ("  -e .", False),
+        (".[web]", False),
+        ("vendor/shop-1.0-py3-none-any.whl", False),
+    ],
+)
+def test_a_list_of_packages_that_needs_other_files(
+    tmp_path: Path, line: str, alone: bool
+) -> None:
+    """Docker copies the whole project before it installs, and not the list alone."""
+    (tmp_path / "requirements.txt").write_text(f"redis\n{line}\n")
+    install = install_of(tmp_path)
+    assert install.words == ("-r", "requirements.txt")
+    assert install.needs == ("requirements.txt" if alone else ".")
+    made = files_of(PLATFORMS["docker"], project(install=install), NOW)
+    (dockerfile,) = [each.text for each in made if each.path.name == "Dockerfile"]
+    copied = dockerfile[: dockerfile.index("RUN [")].rstrip().splitlines()[-1]
+    assert copied == ("COPY requirements.txt ./" if alone else "COPY . .")
 
 
 def test_words_for_systemd_and_supervisor() -> None:
@@ -122,6 +166,37 @@ def test_times_for_systemd(schedule: str, expected: list[str]) -> None:
     """A schedule as lines of OnCalendar=."""
     patterns, _ = moved(read_fields(schedule), [0])
     assert [calendar(each, "Europe/Berlin") for each in patterns] == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "zone"),
+    [("*/30 * * * *", "UTC"), ("30 1 * * *", NEW_YORK), ("*/30 1-3 * * *", NEW_YORK)],
+)
+def test_a_timer_of_every_hour_is_in_utc(schedule: str, zone: str) -> None:
+    """There no hour comes twice, of which systemd would leave one out."""
+    made = files_of(PLATFORMS["systemd"], project(jobs=(job(schedule),)), NOW)
+    (timer,) = [each.text for each in made if each.path.suffix == ".timer"]
+    (line,) = [each for each in timer.splitlines() if each.startswith("OnCalendar")]
+    assert line.split()[-1] == zone
+
+
+def test_a_warning_of_calls_that_come_too_often() -> None:
+    """Where the files make the calls, and the job does not refuse those."""
+    loose = job("0 9 L * *", name="loose")
+    strict = job("0 9 L * *", name="strict", only_when_due=True)
+    found = {
+        name: warnings_of(each, project(jobs=(loose, strict), cron=cron), NOW)
+        for name, each in PLATFORMS.items()
+        for cron in [name == "render"]
+    }
+    assert [name for name, warnings in found.items() if warnings] == [
+        "render",
+        "systemd",
+    ]
+    for name in ("render", "systemd"):
+        (warning,) = found[name]
+        assert warning.startswith("loose is called at times at which it is not due")
+    assert warnings_of(PLATFORMS["render"], project(jobs=(loose,)), NOW) == []
 
 
 def test_nothing_is_written_when_one_is_there(tmp_path: Path) -> None:
@@ -238,6 +313,16 @@ def test_the_next_steps(name: str) -> None:
         assert "requirements.txt" in steps[0]
 
 
-def test_the_next_steps_with_cron_services() -> None:
-    """Nothing is left to do for the jobs."""
-    assert "by themselves" in steps_of(PLATFORMS["render"], project(cron=True))[-1]
+def test_the_next_steps_for_the_jobs() -> None:
+    """Something must call them, unless cron services or timers do, or none is due."""
+    nightly = job("0 0 * * *")
+    for name in ("render", "docker", "supervisor", "heroku"):
+        assert "cron render" not in " ".join(steps_of(PLATFORMS[name], project()))
+        steps = steps_of(PLATFORMS[name], project(jobs=(nightly,)))
+        assert "cron render TARGET -A shop:app" in steps[-1]
+    steps = steps_of(PLATFORMS["render"], project(jobs=(nightly,), cron=True))
+    assert "by themselves" in steps[-1]
+    steps = steps_of(PLATFORMS["systemd"], project(jobs=(nightly,)))
+    assert "cron-header" in steps[2]
+    assert steps[-1].endswith(" shop-cron@sum.timer")
+    assert "cron" not in " ".join(steps_of(PLATFORMS["systemd"], project()))

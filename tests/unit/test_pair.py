@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-import click
 import pytest
+from click.testing import CliRunner
 
 from smartworker.cli.pair import decide_pair
 from smartworker.cli.recipe import Recipe
 from smartworker.cli.run import take_options
+from smartworker.cli.web import web
 
 SCRATCH = Path("scratch")
 
@@ -55,8 +56,16 @@ def test_one_looks_for_both() -> None:
     assert all("--no-doctor" in line for line in words(pair(looks=False)).values())
 
 
-@pytest.mark.parametrize("option", ["-A", "--app=other"])
-def test_the_app_is_for_both(option: str) -> None:
-    """Behind the dashes it would be the worker's alone."""
-    with pytest.raises(click.UsageError, match="for both"):
-        pair(option)
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--with-worker", "--", "-A", "other"), "'-A' is for both"),
+        (("--with-worker", "--", "--app=other"), "'--app=other' is for both"),
+        (("--", "-c", "1"), "'-c' is for a worker, which comes with --with-worker."),
+    ],
+)
+def test_wrong_usage(options: tuple[str, ...], complaint: str) -> None:
+    """What does not fit together is refused before anything starts."""
+    done = CliRunner().invoke(web, ["-A", "shop", *options])
+    assert done.exit_code == 2
+    assert complaint in done.output

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from celery import Celery
@@ -15,7 +16,9 @@ from smartworker.errors import SettingsError
 from smartworker.settings import Settings
 from smartworker.store.client import KEEPALIVE_IDLE, keepalive_options
 from smartworker.vitals import Vitals
+from smartworker.worker import program
 from smartworker.worker.configuration import check_pool
+from smartworker.worker.program import Worker
 
 TESTS = Path(__file__).parents[1]
 PACKAGE = Path(smartworker.__file__).parent
@@ -101,6 +104,17 @@ def test_the_pool_of_windows_is_solo(
     else:
         check_pool(app)
         assert app.conf.worker_pool == (pool or "solo")
+
+
+def test_celerys_loop_runs_on_windows_unless_gevent_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stock Celery has none there, and comes back every two seconds instead."""
+    worker = Worker.__new__(Worker)
+    worker.app = SimpleNamespace(IS_WINDOWS=True)
+    assert worker.should_use_eventloop()
+    monkeypatch.setattr(program, "detect_environment", lambda: "gevent")
+    assert not worker.should_use_eventloop()
 
 
 def test_several_processes_as_one_is_a_sentence_on_windows(

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from smartworker.cli import status
 from smartworker.cli.main import main
 
 ANSWER = {
@@ -29,7 +28,12 @@ ANSWER = {
 
 def run(monkeypatch: pytest.MonkeyPatch, answers: list[Any], *options: str) -> Any:
     """The command's result when the workers answer this."""
-    monkeypatch.setattr(status, "ask", lambda timeout: answers)
+    told = {
+        each["worker"]: {k: v for k, v in each.items() if k != "worker"}
+        for each in answers
+    }
+    monkeypatch.setattr("smartworker.worker.asking.ask", lambda *_: told)
+    monkeypatch.setattr("smartworker.worker.program.check_broker", lambda _: None)
     return CliRunner().invoke(main, ["status", *options])
 
 

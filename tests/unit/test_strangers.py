@@ -1,7 +1,7 @@
 """Strangers: messages that nobody here knows wait their time, and leave in order."""
 
 from smartworker.broker.returns import Verdict
-from smartworker.broker.strangers import Strangers
+from smartworker.broker.strangers import OTHERS_FIRST, Strangers
 from smartworker.store.moves import Move
 from smartworker.store.queues import Delivery
 from smartworker.testing import ManualClock
@@ -72,3 +72,16 @@ def test_one_may_come_while_others_leave() -> None:
         strangers.hold(delivery, verdict, 5)
     assert [delivery.raw for delivery in strangers.held()] == [b"a", b"b"]
     assert strangers.left() == 5
+
+
+def test_others_have_a_while_for_what_was_given_back() -> None:
+    """Then its queue is looked into, once."""
+    strangers, clock = room()
+    strangers.offer("celery")
+    assert strangers.left() == OTHERS_FIRST
+    assert strangers.unwanted() == set()
+    clock.advance(OTHERS_FIRST)
+    assert strangers.left() == 0
+    assert strangers.unwanted() == {"celery"}
+    assert strangers.unwanted() == set()
+    assert strangers.left() is None

@@ -26,14 +26,17 @@ class Leaving:
     def __init__(self, stage: Stage, release: str) -> None:
         self.stage, self.release = stage, release
         self.workers = {way: stage.spawn(release, way, "-Q", way) for way in WAYS}
-        for worker in self.workers.values():
-            worker.wait_for("worker_ready", seconds=START_SECONDS)
         #: Seconds of the wall clock before which nothing that is scheduled may run.
         self.due = 0.0
         #: The id of a task that the stopped one ends.
         self.result = ""
         #: How many messages the killed one held.
         self.held = 0
+
+    def ready(self) -> None:
+        """Wait until both work."""
+        for worker in self.workers.values():
+            worker.wait_for("worker_ready", seconds=START_SECONDS)
 
     def fill(self, hand: Hand, later: float) -> None:
         """Publish every kind of message; `later`: seconds that some are scheduled."""

@@ -1,38 +1,49 @@
 """Workers of one release go with messages everywhere; the other one does them all."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import redis
 
 from smartworker.store import keys
+from smartworker.store.server import EmbeddedServer
 from tests.processes import wait_until
 from tests.upgrades.leaving import KILLED, WAYS, Leaving, held
 from tests.upgrades.pair import NEW, OLD, RELEASES, Hand, Stage
 
 pytestmark = pytest.mark.slow
 
-#: Seconds until what is scheduled is due: about what the next worker needs to start.
-LATER = 3
+#: Seconds until what is scheduled is due: when the killed worker's lease is over.
+LATER = 5
 
 
 @pytest.fixture
-def stage(own_url: str, previous: Path, tmp_path: Path) -> Iterator[Stage]:
-    """An empty server, and leases that end soon."""
-    with redis.Redis.from_url(own_url) as client:
-        client.flushall()
-    stage = Stage(own_url, previous, tmp_path / "stage", lease="5s")
-    yield stage
-    stage.close()
+def stages(previous: Path, tmp_path: Path) -> Iterator[list[Stage]]:
+    """A server for each way, and leases that end soon."""
+    with ExitStack() as stack:
+        found = []
+        for first in RELEASES:
+            url = stack.enter_context(EmbeddedServer()).url
+            found.append(Stage(url, previous, tmp_path / first, lease="5s"))
+            stack.callback(found[-1].close)
+        yield found
 
 
-@pytest.mark.parametrize("first", RELEASES)
-def test_everything_is_handed_over(stage: Stage, first: str) -> None:
-    """Running, prefetched, scheduled, to be tried again and waiting: in both ways."""
-    second = NEW if first == OLD else OLD
+def test_everything_is_handed_over(stages: list[Stage]) -> None:
+    """Both ways, at the same time: most of it is waiting for leases to end."""
+    with ThreadPoolExecutor() as pool:
+        # The list raises what a way has raised.
+        list(pool.map(hand_over, stages, (OLD, NEW), (NEW, OLD)))
+
+
+def hand_over(stage: Stage, first: str, second: str) -> None:
+    """Running, prefetched, scheduled, to be tried again, and waiting."""
     hand = Hand(stage.environment(first), stage.folder)
     leaving = Leaving(stage, first)
+    leaving.ready()
     leaving.fill(hand, LATER)
     hand.close()
     leaving.go()

@@ -15,14 +15,14 @@ from smartworker.store.moves import move
 from tests.pages import broken_links, commands, page
 from tests.processes import WorkerProcess, wait_until
 from tests.upgrades.leaving import WAYS, Leaving, held
-from tests.upgrades.pair import HERE, NEW, START_SECONDS, Hand, Stage
+from tests.upgrades.pair import HERE, NEW, Hand, Stage
 
 pytestmark = pytest.mark.slow
 
 COMMANDS = commands(page("docs/upgrading.md"))
 JOB = "nightly-new"
 #: Seconds until what is scheduled is due: about what it takes to go back.
-LATER = 8
+LATER = 6
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def dead_letter(stage: Stage, hand: Hand) -> None:
         assert client.xlen(keys.DEAD) == 1
 
 
-def stock_worker(stage: Stage) -> WorkerProcess:
+def stock_worker(stage: Stage) -> None:
     """A worker of the project without our line, which needs nothing of ours."""
     names = ",".join((*WAYS, NEW))
     environment = stage.environment(NEW)
@@ -92,8 +92,6 @@ def stock_worker(stage: Stage) -> WorkerProcess:
         **environment,
     )
     stage.workers.append(worker)
-    wait_until(lambda: " ready." in worker.text, START_SECONDS, "a stock worker")
-    return worker
 
 
 def left_behind(stage: Stage) -> set[str]:
@@ -115,16 +113,18 @@ def test_back_to_stock_celery(stage: Stage) -> None:
     leaving = Leaving(stage, NEW)
     # It looks at the settings; what is critical is this server, which keeps nothing.
     assert "persistence" in steps.run("doctor --sample 0", status=3)
-    found = steps.run("status")
-    assert all(f"{way}@here" in found for way in WAYS)
     dead_letter(stage, hand)
     hand.ask(f"command('trigger', {JOB!r}, *SHOP)")
-    leaving.fill(hand, LATER)
-    hand.close()
     assert "shop.note" in steps.run("dead list")
     assert "1 requeued" in steps.run("requeue --all --yes")
+    leaving.ready()
+    found = steps.run("status")
+    assert all(f"{way}@here" in found for way in WAYS)
+    leaving.fill(hand, LATER)
+    hand.close()
 
     leaving.go()
+    stock_worker(stage)
     wait_until(
         lambda: "alive for" not in steps.run("smartworker rescue"),
         what="its lease is over",
@@ -132,7 +132,6 @@ def test_back_to_stock_celery(stage: Stage) -> None:
     assert "Nothing to rescue." in steps.run("rescue --orphans")
     assert held(stage) == {}
 
-    stock_worker(stage)
     leaving.check("stock")
     stage.wait_for("letter", "nightly")
     assert stage.ran("letter") == stage.ran("nightly") == ["stock"]
