@@ -103,8 +103,10 @@ def test_its_figures():
 def test_installing(wheel):
     """What is published has the name and the extra; nothing is written."""
     words = "--dry-run --no-deps --no-index --ignore-installed --find-links"
-    command = INSTALL.replace("install", f"install {words} {wheel.parent}")
-    done = run(f"{sys.executable} -m {command}", wheel.parent)
+    command = INSTALL.replace(
+        "install", f"install {words} {shlex.quote(str(wheel.parent))}"
+    )
+    done = run(f"{shlex.quote(sys.executable)} -m {command}", wheel.parent)
     assert "Would install smartworker-" in done.stdout, done.stderr
     assert "does not provide" not in done.stderr
 
