@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from smartworker.cli.connection import load
+from smartworker.cli.connection import app_option, load
 from smartworker.cli.cron import read_variable
 from smartworker.cli.init_print import print_written
 from smartworker.cli.plan_options import Checked
@@ -90,14 +90,7 @@ Exit statuses: 0 written, 1 a file is there already or cannot be written, 2 wron
 """,
 )
 @click.argument("target", type=click.Choice(list(PLATFORMS)), metavar="PLATFORM")
-@click.option(
-    "-A",
-    "--app",
-    "app_name",
-    default=READY_MADE,
-    metavar="MODULE:APP",
-    help="Your Celery app; without it the ready-made one.",
-)
+@app_option
 @click.option(
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
