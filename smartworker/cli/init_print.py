@@ -8,7 +8,7 @@ import click
 
 from smartworker.cli.tokens import RANDOM
 from smartworker.deploy.platforms import CONNECTION, TOKENS, Platform
-from smartworker.deploy.project import Project
+from smartworker.deploy.project import LISTED, Project
 
 #: What is to be done after the files of a platform are there. `{check}` looks at Redis
 #: and the settings, `{name}` begins the names of the services.
@@ -89,7 +89,7 @@ def steps_of(platform: Platform, project: Project) -> list[str]:
         "bin": shlex.quote(f"{project.home}/.venv/bin"),
         "user": project.user,
         "check": check,
-        "packages": _packages(project),
+        "packages": _packages(platform, project),
         "callers": _callers(project) if timers else "",
         "header": header if timers else "",
         "config": " ".join(f"{key}=..." for key in variables),
@@ -106,10 +106,15 @@ def steps_of(platform: Platform, project: Project) -> list[str]:
     return [step for step in steps if step]
 
 
-def _packages(project: Project) -> str:
+def _packages(platform: Platform, project: Project) -> str:
     if project.install.needs is None:
-        return "List what your app needs in requirements.txt, with smartworker[web]."
-    what = "requirements.txt" if "-r" in project.install.words else "pyproject.toml"
+        if any(target == LISTED for _, target in platform.files):
+            return f"Add to {LISTED} what your app needs."
+        return (
+            "Only smartworker[web] will be installed. If your app needs more, list "
+            f"both in {LISTED}, and run this again with --force."
+        )
+    what = LISTED if "-r" in project.install.words else "pyproject.toml"
     return f"See that {what} names all that your app needs, with smartworker[web]."
 
 

@@ -11,6 +11,8 @@ from smartworker.cron.registry import Job
 LONGEST_NAME = 30
 #: Where services of this machine lie, if nobody says otherwise.
 SERVICES = "/srv"
+#: Where a project lists what it needs.
+LISTED = "requirements.txt"
 #: Celery would take as many processes as there are cores, and a small plan shows those
 #: of its host. `smartworker web --with-worker` takes two by itself.
 WORKER_OPTIONS = ("--concurrency", "2", "--loglevel", "info")
@@ -93,7 +95,7 @@ def name_of(app: str | None) -> str:
 
 def install_of(folder: Path) -> Install:
     """How the project in this folder is installed, by the files that are there."""
-    listed = folder / "requirements.txt"
+    listed = folder / LISTED
     if listed.is_file():
         text = listed.read_text(encoding="utf-8", errors="replace")
         return Install(

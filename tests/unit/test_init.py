@@ -313,6 +313,13 @@ def test_the_next_steps(name: str) -> None:
         assert "requirements.txt" in steps[0]
 
 
+@pytest.mark.parametrize("name", ["render", "docker", "heroku"])
+def test_a_list_that_is_made_later_has_to_be_read(name: str) -> None:
+    """The files name what is installed; Heroku's have the list with them."""
+    step = steps_of(PLATFORMS[name], project(install=Install(("x",), None)))[0]
+    assert ("--force" in step) is (name != "heroku")
+
+
 def test_the_next_steps_for_the_jobs() -> None:
     """Something must call them, unless cron services or timers do, or none is due."""
     nightly = job("0 0 * * *")
