@@ -29,6 +29,7 @@ class WorkerProcess:
         self.lines: list[dict[str, Any]] = []
         self.text = ""
         self._changed = threading.Condition()
+        self._all_read = False
         self.process = subprocess.Popen(
             [sys.executable, *program, "-A", app, "worker", "-l", "info", *args],
             env={**os.environ, "PYTHONPATH": str(home), "REDIS_URL": url, **env},
@@ -52,6 +53,7 @@ class WorkerProcess:
                     self.lines.append({"event": "", "text": line})
                 self._changed.notify_all()
         with self._changed:
+            self._all_read = True
             self._changed.notify_all()
 
     def events(self, name: str) -> list[dict[str, Any]]:
@@ -62,9 +64,7 @@ class WorkerProcess:
         """Until the event was logged so many times."""
         with self._changed:
             seen = self._changed.wait_for(
-                lambda: (
-                    len(self.events(name)) >= count or self.process.poll() is not None
-                ),
+                lambda: len(self.events(name)) >= count or self._all_read,
                 seconds,
             )
         assert seen, f"no {name} within {seconds} s:\n{self.text}"

@@ -53,6 +53,11 @@ class Consumer(CeleryConsumer):
         if not self._bury(message, UNDECODABLE, _brief(exc)):
             super().on_decode_error(message, exc)
 
+    def on_close(self) -> None:
+        """The worker stops; Celery drops what no process has confirmed so far."""
+        _keep_given(self.pool)
+        super().on_close()
+
     def cancel_active_requests(self) -> None:
         """A cold shutdown, after the soft one if there was any."""
         self.safekeeper.cold()
@@ -96,6 +101,18 @@ class Consumer(CeleryConsumer):
         return isinstance(channel, Channel) and channel.bury(
             message.delivery_tag, reason, detail
         )
+
+
+def _keep_given(pool: Any) -> None:
+    """Let Celery keep the jobs that processes were given: they run, heard of or not.
+
+    Dropped, such a job would run again elsewhere, and its process would wait for half a
+    minute for somebody to read its result.
+    """
+    jobs = getattr(getattr(pool, "_pool", None), "_cache", {})
+    for job in tuple(jobs.values()):
+        if job._write_to is not None:
+            job._accepted = True
 
 
 def _brief(error: Any) -> str:

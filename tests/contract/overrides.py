@@ -134,6 +134,7 @@ OVERRIDES: dict[str, str | None] = {
     "celery.worker.consumer.consumer:Consumer.create_task_handler": (
         "(self, promise=<class 'vine.promises.promise'>)"
     ),
+    "celery.worker.consumer.consumer:Consumer.on_close": "(self)",
     "celery.worker.consumer.consumer:Consumer.on_decode_error": "(self, message, exc)",
     "celery.worker.consumer.consumer:Consumer.on_invalid_task": (
         "(self, body, message, exc)"
@@ -196,6 +197,10 @@ TOUCHED: dict[str, set[str]] = {
     # smartworker/worker/program.py
     "celery.worker.worker:WorkController": {"pool_cls"},
     "celery.app.base:Celery": {"IS_WINDOWS"},
+    # smartworker/worker/consumer.py
+    "celery.concurrency.base:BasePool": {"_pool"},
+    "billiard.pool:Pool": {"_cache"},
+    "billiard.pool:ApplyResult": {"_accepted", "_write_to"},
     # smartworker/worker/luggage.py
     "celery.app.task:Task": {"__trace__"},
     # smartworker/worker/asking.py

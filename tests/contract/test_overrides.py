@@ -26,7 +26,7 @@ TOUCHED: dict[str, set[str]] = TABLES["TOUCHED"]
 
 ROOT = Path(smartworker.__file__).parent
 PACKAGES = ("broker", "worker", "store")
-FOREIGN = ("kombu", "celery", "redis", "apscheduler")
+FOREIGN = ("kombu", "celery", "billiard", "redis", "apscheduler")
 #: What a pool process ends with if all is as we expect.
 AS_EXPECTED = 42
 

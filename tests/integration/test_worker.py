@@ -173,6 +173,19 @@ def test_sigterm_gives_back_what_has_not_started(start_worker, counter, project,
     assert done
 
 
+@pytest.mark.parametrize("when", ["given", "not given"])
+def test_sigterm_before_a_process_was_heard(start_worker, counter, project, when):
+    """What a process was given is waited for; what none was given goes back."""
+    worker = start_worker("-c", "1", app="unheard", STOPPED_WHEN=when)
+    worker.wait_for("worker_ready")
+    result = project.app.send_task("unheard.give")
+    assert worker.process.wait(20) == 0
+    done = when == "given"
+    assert result.state == ("SUCCESS" if done else "PENDING")
+    assert counter.client.llen("celery") == (0 if done else 1)
+    assert counter.client.keys("smartworker:inflight:*") == []
+
+
 def test_a_retry_and_a_countdown_run_in_time(start_worker, project):
     """Both travel through the broker; the interval is half an hour."""
     start_worker("-c", "1", "-P", "threads", "--windows", never_open())
