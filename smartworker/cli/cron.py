@@ -213,4 +213,13 @@ def import_(app_name: str) -> None:
     from smartworker.deploy.declarations import declarations
 
     app = find(app_name)
-    click.echo(declarations(entries_of(app), str(app.timezone)), nl=False)
+    entries = entries_of(app)
+    text = declarations(entries, str(app.timezone))
+    click.echo(text, nl=False)
+    if "\n    # " in text:
+        declared = text.count("\n    jobs.declare(")
+        click.echo(
+            f"smartworker: {declared} of {len(entries)} entries are declared; comments "
+            "in the module say what is not as Beat had it.",
+            err=True,
+        )

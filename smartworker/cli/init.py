@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from smartworker.cli.apps import find
 from smartworker.cli.connection import app_option, load
 from smartworker.cli.cron import read_variable
 from smartworker.cli.init_print import print_written
@@ -28,11 +29,17 @@ from smartworker.deploy.project import (
     name_of,
 )
 from smartworker.deploy.writing import write_all
+from smartworker.worker.configuration import brings_broker
 from smartworker.worker.declared import jobs_of
 
 #: https://render.com/docs/regions
 REGIONS = ("frankfurt", "ohio", "oregon", "singapore", "virginia")
 OLDEST_PYTHON = (3, 11)
+
+BROKER = (
+    "{app} names its broker itself: leave that to smartworker.setup, or see that the "
+    "app reads the same variables as these files set."
+)
 
 _NAME = re.compile(rf"[a-z](-?[a-z0-9]){{0,{LONGEST_NAME - 1}}}", re.ASCII)
 #: As Debian's adduser takes it, and some more.
@@ -158,7 +165,10 @@ def init(target: str, app_name: str, into: Path, force: bool, **options: Any) ->
     files = missing(made, Path(), into)
     write_all(into, files, force=force)
     print_written(platform, project, [into / file.path for file in files])
-    for warning in warnings_of(platform, project, now):
+    warnings = warnings_of(platform, project, now)
+    if project.app is not None and brings_broker(find(project.app)):
+        warnings.append(BROKER.format(app=project.app))
+    for warning in warnings:
         click.echo(f"smartworker: {warning}", err=True)
 
 

@@ -72,6 +72,12 @@ def complete(sender: Any, **_: Any) -> None:
         conf.redis_backend_use_ssl = options
 
 
+def brings_broker(app: Any) -> bool:
+    """Whether the app names a broker itself, and does not leave it to us."""
+    *own, _ours, _celerys = app.conf.maps
+    return any(values.get("broker_url") for values in own)
+
+
 def say_renamed(settings: Settings) -> None:
     """Log each setting that is set by a former name; once, at the start."""
     for each in settings.renamed:

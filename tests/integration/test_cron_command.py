@@ -389,6 +389,8 @@ def test_import() -> None:
         "Europe/Berlin",
     )
     assert "# often (nightshift.add) is not declared." in done.stdout
+    # Who sends the module to a file sees nothing of that.
+    assert "1 of 2 entries are declared" in done.stderr
 
 
 @pytest.mark.parametrize("app", ["nowhere", "nightshift:nothing"])

@@ -168,6 +168,18 @@ SOURCES = {"value": str, "sync": bool, "generateValue": bool, "fromService": dic
 BY_RENDER = {"RENDER_EXTERNAL_URL"}
 
 
+@pytest.mark.parametrize("broker", ["", ', broker="redis://127.0.0.1:1"'])
+def test_an_app_with_a_broker_of_its_own(tmp_path: Path, broker: str) -> None:
+    """It may not read what the files set: that is said beside the next steps."""
+    (tmp_path / "own.py").write_text(
+        "import smartworker\nfrom celery import Celery\n"
+        f'app = smartworker.setup(Celery("own"{broker}))\n'
+    )
+    done = init(tmp_path, "render", "-A", "own:app")
+    assert done.returncode == 0, done.stderr
+    assert ("own:app names its broker itself" in done.stderr) is bool(broker)
+
+
 def check_blueprint(blueprint: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Its services by name, each as Render documents it."""
     assert set(blueprint) == {"services"}
