@@ -467,7 +467,8 @@ def test_f37_read_only_for_a_while(
     figures(seconds=seconds, lost=0, dup=dup, resume=resume, commands=dict(meanwhile))
     assert dup == 0
     assert resume <= (5 if results == "elsewhere" else 30)
-    assert cost <= 10
+    # In a minute; what has just ended is tried once or twice before the pauses grow.
+    assert cost <= (10 if seconds > 2 else 15)
     assert worker.process.poll() is None
 
 
