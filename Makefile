@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 run: $(READY)
 	@exec $(BIN)/smartworker dev
 
-# Most tests wait for processes: three at a time, each file in one of them.
+# Most tests wait for processes: two at a time, each file in one of them.
 test: lint wheel
 	cd build/tested && ../venv/bin/mypy $(API)
-	cd build/tested && ../venv/bin/pytest --wheel -n 3 --dist loadfile
+	cd build/tested && ../venv/bin/pytest --wheel -n 2 --dist loadfile
 
 # The whole fault matrix: processes, servers and connections that end at the wrong time.
 test-faults: $(READY)
